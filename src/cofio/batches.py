@@ -1,0 +1,85 @@
+"""Batches: many meetings acknowledged at once, ingested one after the other, resumed after a kill."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from cofio.errors import CofioError
+from cofio.ingest import ingest
+from cofio.records import MeetingInput, Operation
+from cofio.runtime import Runtime
+from cofio.store import operations
+
+_log = structlog.get_logger(__name__)
+
+_POLL_S: Final = 0.2
+
+
+async def submit(runtime: Runtime, meetings: Sequence[MeetingInput]) -> str:
+    """The batch is stored and will be ingested, also if this process is killed now; returns its id."""
+    payloads = await asyncio.to_thread(lambda: [(meeting.title, orjson.dumps(asdict(meeting))) for meeting in meetings])
+    operation_id = await operations.create_operation(runtime.database, payloads)
+    runtime.batch_waiting.set()
+    return operation_id
+
+
+async def operation(runtime: Runtime, operation_id: str) -> Operation:
+    """The operation as it stands; raises `NotFound`."""
+    return await operations.read_operation(runtime.database, operation_id)
+
+
+async def watch(runtime: Runtime, operation_id: str) -> AsyncIterator[Operation]:
+    """The operation now, and again whenever it has moved on, until it is finished; raises `NotFound`."""
+    last: Operation | None = None
+    while last is None or last.finished_at is None:
+        current = await operations.read_operation(runtime.database, operation_id)
+        if current != last:
+            yield current
+        else:
+            await asyncio.sleep(_POLL_S)
+        last = current
+
+
+async def work(runtime: Runtime) -> None:
+    """Unfinished batches are ingested, oldest first, and new ones as they come in; runs until it is cancelled."""
+    while True:
+        runtime.batch_waiting.clear()
+        for operation_id in await operations.unfinished_operations(runtime.database):
+            await _run(runtime, operation_id)
+        await runtime.batch_waiting.wait()
+
+
+async def _run(runtime: Runtime, operation_id: str) -> None:
+    for pending in await operations.start_operation(runtime.database, operation_id):
+        payload = await asyncio.to_thread(orjson.loads, pending.payload)
+        try:
+            receipt = await ingest(runtime, _meeting(payload))
+        except CofioError as error:
+            result = {"code": error.code, "title": error.title(), "detail": error.detail, "field": error.field}
+            await operations.settle_meeting(
+                runtime.database, operation_id, pending.position, succeeded=False, result=result, meeting_id=None
+            )
+            _log.warning("batch_meeting_failed", operation_id=operation_id, position=pending.position, code=error.code)
+        else:
+            await operations.settle_meeting(
+                runtime.database,
+                operation_id,
+                pending.position,
+                succeeded=True,
+                result=asdict(receipt),
+                meeting_id=receipt.meeting_id,
+            )
+    await operations.finish_operation(runtime.database, operation_id)
+
+
+def _meeting(payload: dict[str, Any]) -> MeetingInput:
+    payload["date"] = date.fromisoformat(payload["date"]) if payload["date"] else None
+    payload["participants"] = tuple(payload["participants"])
+    return MeetingInput(**payload)

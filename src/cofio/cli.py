@@ -1,0 +1,250 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+import cofio
+from cofio import files, maintain, serving
+from cofio.client import connect
+from cofio.errors import (
+    CofioError,
+    InvalidInput,
+    InvalidSettings,
+    ModelMissing,
+    NotFound,
+    Overloaded,
+    StoreInUse,
+    StoreTooNew,
+    Unavailable,
+)
+from cofio.http.app import create_app
+from cofio.ingest import ingest as ingest_meeting
+from cofio.query import recall
+from cofio.records import Answer, MeetingInput, Question
+from cofio.runtime import Runtime, open_runtime
+from cofio.settings import Settings, load_settings
+from cofio.show import Outcome, show_answer, show_counts, show_outcomes
+from cofio.telemetry import configure_logging
+
+# Exit codes as sysexits.h names them; 1 is for files that failed while others did not. 2 is a usage error.
+EXIT_CODES: Final[Mapping[type[CofioError], int]] = {
+    CofioError: os.EX_SOFTWARE,
+    InvalidInput: os.EX_DATAERR,
+    NotFound: os.EX_NOINPUT,
+    Unavailable: os.EX_UNAVAILABLE,
+    ModelMissing: os.EX_OSFILE,
+    Overloaded: os.EX_TEMPFAIL,
+    StoreInUse: os.EX_TEMPFAIL,
+    StoreTooNew: os.EX_CONFIG,
+    InvalidSettings: os.EX_CONFIG,
+}
+SOME_FAILED: Final = 1
+
+Result = TypeVar("Result")
+
+app = typer.Typer(
+    help="Meeting transcripts in, memories out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out: Final = Console()
+err: Final = Console(stderr=True)
+
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the stores.")]
+ModelDir = Annotated[Path | None, typer.Option(help="Folder of the encoder's files.")]
+Url = Annotated[str | None, typer.Option(help="Ask the service at this URL instead of opening the store.")]
+
+
+def main() -> None:
+    """Runs the command line; a domain error is one line on stderr and its exit code."""
+    try:
+        app()
+    except CofioError as error:
+        err.print(f"[bold red]cofio:[/] {escape(error.detail)}", soft_wrap=True)
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: CofioError) -> int:
+    """The exit code of the nearest base class of `error` that is listed."""
+    return next(EXIT_CODES[base] for base in type(error).__mro__ if base in EXIT_CODES)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port to listen on.")] = None,
+    data_dir: DataDir = None,
+    model_dir: ModelDir = None,
+    precision: Annotated[str | None, typer.Option(help="Encoder arithmetic: int8 or fp32.")] = None,
+    qdrant_url: Annotated[str | None, typer.Option(help="URL of a Qdrant server.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="console or json.")] = None,
+    load: Annotated[
+        Path | None,
+        typer.Option(help="Remember these transcripts first, once for a data directory.", exists=True),
+    ] = None,
+    example: Annotated[
+        str, typer.Option(help="Question of the command that is printed once the service is ready.")
+    ] = "What was decided?",
+) -> None:
+    """Serve HTTP until interrupted."""
+    settings = load_settings(
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        model_dir=model_dir,
+        precision=precision,
+        qdrant_url=qdrant_url,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    configure_logging(settings.log_level, settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving.serve(settings, load=load, example=example, console=err))
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Transcript files, or folders of them.")],
+    url: Url = None,
+    title: Annotated[str | None, typer.Option(help="Title; for one file only.")] = None,
+    date: Annotated[datetime | None, typer.Option(help="Day of the meetings.", formats=["%Y-%m-%d"])] = None,
+    series: Annotated[str | None, typer.Option(help="Series of the meetings.")] = None,
+    project: Annotated[str | None, typer.Option(help="Project of the meetings.")] = None,
+    data_dir: DataDir = None,
+    model_dir: ModelDir = None,
+) -> None:
+    """Remember transcript files; exits with 1 if any of them failed."""
+    settings = load_settings(data_dir=data_dir, model_dir=model_dir)
+    found = list(files.find(paths))
+    if not found:
+        raise InvalidInput(f"there is no transcript under {', '.join(map(str, paths))}")
+    if title and len(found) > 1:
+        raise InvalidInput(f"--title names one meeting, but there are {len(found)} files", field="title")
+    given = {
+        "title": title,
+        "date": date.date() if date else None,
+        "series": series,
+        "project": project,
+    }
+    if url:
+        outcomes = send(url, found, given, settings, err)
+    else:
+
+        async def ingest_here(runtime: Runtime) -> list[Outcome]:
+            return await remember(runtime, found, given, err)
+
+        outcomes = _with_runtime(settings, ingest_here)
+    show_outcomes(out, outcomes)
+    if any(outcome.failed for outcome in outcomes):
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def query(
+    text: Annotated[str, typer.Argument(help="The question.")],
+    url: Url = None,
+    limit: Annotated[int, typer.Option(min=1, max=50, help="Direct results of each level.")] = 5,
+    activation: Annotated[bool, typer.Option(help="Spread activation through the graph.")] = True,
+    bridges: Annotated[bool, typer.Option(help="Look for memories of other meetings.")] = True,
+    data_dir: DataDir = None,
+    model_dir: ModelDir = None,
+) -> None:
+    """Ask the memory."""
+    stripped = text.strip()
+    if not 1 <= len(stripped) <= 1000:
+        raise InvalidInput("a question has 1 to 1000 characters", field="query")
+    question = Question(
+        query=stripped, limit_per_level=limit, enable_activation=activation, enable_bridges=bridges
+    )
+    if url:
+        with connect(url) as client:
+            answer = client.ask(question)
+    else:
+
+        async def ask(runtime: Runtime) -> Answer:
+            return await recall(runtime, question)
+
+        answer = _with_runtime(load_settings(data_dir=data_dir, model_dir=model_dir), ask)
+    show_answer(out, answer)
+
+
+@app.command()
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    data_dir: DataDir = None,
+    model_dir: ModelDir = None,
+) -> None:
+    """Compare database, vector index and graph; exits with 1 if problems remain."""
+
+    async def diagnose(runtime: Runtime) -> maintain.Diagnosis:
+        return await maintain.doctor(runtime, repair=repair)
+
+    _show_diagnosis(_with_runtime(load_settings(data_dir=data_dir, model_dir=model_dir), diagnose))
+
+
+@app.command()
+def rebuild(data_dir: DataDir = None, model_dir: ModelDir = None) -> None:
+    """Rebuild vector index and graph from the database alone."""
+    _show_diagnosis(_with_runtime(load_settings(data_dir=data_dir, model_dir=model_dir), maintain.rebuild))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    out.print(cofio.__version__, highlight=False)
+
+
+def _with_runtime(settings: Settings, use: Callable[[Runtime], Awaitable[Result]]) -> Result:
+    """What `use` returns on an open runtime, which is closed again."""
+
+    async def run() -> Result:
+        async with open_runtime(settings) as runtime:
+            return await use(runtime)
+
+    configure_logging("warning", settings.log_format)
+    return asyncio.run(run())
+
+
+def _show_diagnosis(diagnosis: maintain.Diagnosis) -> None:
+    for title, counts in (
+        ("Database", diagnosis.truth),
+        ("Index", diagnosis.index),
+        ("Graph", diagnosis.graph),
+    ):
+        show_counts(out, title, counts)
+    for problem in diagnosis.problems:
+        sign = "[green]mended[/]" if problem in diagnosis.repaired else "[bold red]problem[/]"
+        out.print(f"{sign} {escape(problem)}", soft_wrap=True)
+    if any(problem not in diagnosis.repaired for problem in diagnosis.problems):
+        out.print("`cofio doctor --repair` rebuilds index and graph from the database.", markup=False)
+        raise typer.Exit(SOME_FAILED)
+    if not diagnosis.problems:
+        out.print("The three stores agree.")

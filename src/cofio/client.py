@@ -1,0 +1,111 @@
+"""A running service over HTTP, as the command line uses it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Final
+
+import httpx
+import orjson
+from pydantic import TypeAdapter
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from cofio.errors import CofioError, InvalidInput, NotFound, Overloaded, Unavailable
+from cofio.records import Answer, MeetingInput, Operation, Question
+
+_POLL_S: Final = 0.25
+_TIMEOUT: Final = httpx.Timeout(300.0, connect=5.0)
+_ANSWER: Final = TypeAdapter(Answer)
+_OPERATION: Final = TypeAdapter(Operation)
+_BY_STATUS: Final[Mapping[int, type[CofioError]]] = {404: NotFound, 429: Overloaded, 503: Overloaded}
+
+# A busy service is asked again, more and more patiently.
+_patiently = retry(
+    retry=retry_if_exception_type(Overloaded),
+    wait=wait_exponential_jitter(initial=1, max=20),
+    stop=stop_after_delay(180),
+    reraise=True,
+)
+
+
+class Client:
+    """An open connection to the service at one URL."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    @_patiently
+    def submit(self, meetings: Sequence[MeetingInput]) -> str:
+        """The meetings are on their way, and this is the id of their operation."""
+        body = {"meetings": [_meeting_body(meeting) for meeting in meetings]}
+        return str(self._send("POST", "/ingest", body)["operation_id"])
+
+    def watch(self, operation_id: str) -> Iterator[Operation]:
+        """The operation again and again until it is finished, the last time finished."""
+        while True:
+            operation = self._operation(operation_id)
+            yield operation
+            if operation.finished_at is not None:
+                return
+            time.sleep(_POLL_S)
+
+    @_patiently
+    def _operation(self, operation_id: str) -> Operation:
+        return _OPERATION.validate_python(self._send("GET", f"/operations/{operation_id}"))
+
+    @_patiently
+    def ask(self, question: Question) -> Answer:
+        """The service's answer."""
+        body = {
+            "query": question.query,
+            "limit_per_level": question.limit_per_level,
+            "enable_activation": question.enable_activation,
+            "enable_bridges": question.enable_bridges,
+            "filters": {
+                name: value for name, value in asdict(question.filters).items() if value not in ((), None)
+            },
+        }
+        return _ANSWER.validate_python(self._send("POST", "/api/v2/query", body))
+
+    def _send(self, method: str, path: str, body: object | None = None) -> Any:
+        content = None if body is None else orjson.dumps(body)
+        try:
+            response = self._http.request(
+                method, path, content=content, headers={"Content-Type": "application/json"}
+            )
+        except httpx.TransportError as error:
+            raise Unavailable(
+                f"no service answers at {self._http.base_url}: {error or type(error).__name__}"
+            ) from error
+        if response.is_success:
+            return orjson.loads(response.content)
+        raise _refusal(response)
+
+
+@contextmanager
+def connect(url: str) -> Iterator[Client]:
+    """A client of the service at `url`, closed at the end of the block."""
+    try:
+        http = httpx.Client(base_url=url, timeout=_TIMEOUT)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise InvalidInput(f"{url} is not a URL: {error}", field="url") from error
+    with http:
+        yield Client(http)
+
+
+def _meeting_body(meeting: MeetingInput) -> dict[str, object]:
+    fields = asdict(meeting)
+    return {name: value for name, value in fields.items() if value not in (None, ())}
+
+
+def _refusal(response: httpx.Response) -> CofioError:
+    """The domain error that a problem stands for, as far as the status tells."""
+    kind = _BY_STATUS.get(response.status_code, InvalidInput if response.is_client_error else CofioError)
+    try:
+        detail = str(orjson.loads(response.content)["detail"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        detail = f"the service answered {response.status_code} without a problem"
+    return kind(detail)

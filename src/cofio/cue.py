@@ -1,0 +1,81 @@
+"""What a question asks for: its terms, the text for the encoder, the people and the dates that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from cofio.graph.csr import MemoryGraph
+from cofio.graph.scope import Scope
+from cofio.text.dates import DateSpan, named_dates
+from cofio.text.terms import STOP_WORDS, WORD, query_stems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cue:
+    """A question as the memory reads it.
+
+    `encoded_text` is the question without participants' names (they pull the vector towards whoever speaks;
+    DESIGN §3 point 1); `stems` keep them. `person` is the number of the one speaker it names, or None.
+    """
+
+    text: str
+    encoded_text: str
+    stems: tuple[str, ...]
+    person: int | None
+    dates: tuple[DateSpan, ...]
+
+
+def read_cue(text: str, graph: MemoryGraph, scope: Scope) -> Cue:
+    """The cue of a question asked of the part of `graph` in `scope`."""
+    bare, person = _take_out_names(text, graph, scope)
+    return Cue(
+        text=text, encoded_text=bare, stems=tuple(query_stems(text)), person=person, dates=tuple(named_dates(text))
+    )
+
+
+def _take_out_names(text: str, graph: MemoryGraph, scope: Scope) -> tuple[str, int | None]:
+    found = list(WORD.finditer(text))
+    words = [_bare(match.group()) for match in found]
+    cut: list[tuple[int, int]] = []
+    named: list[frozenset[int]] = []
+    at = 0
+    while at < len(words):
+        length, speakers = _name_at(words, at, found[at].group(), graph, scope)
+        if speakers:
+            cut.append((found[at].start(), found[at + length - 1].end()))
+            named.append(speakers)
+        at += length
+    pieces = [text[a:b] for a, b in zip([0, *(b for _, b in cut)], [*(a for a, _ in cut), len(text)], strict=True)]
+    bare = " ".join("".join(pieces).split())
+    everyone = frozenset(chain.from_iterable(named))
+    return (bare if WORD.search(bare) else text), next(iter(everyone)) if len(everyone) == 1 else None
+
+
+def _name_at(
+    words: list[str], at: int, written: str, graph: MemoryGraph, scope: Scope
+) -> tuple[int, frozenset[int]]:
+    """How many words from `at` on are a speaker's name, and whose; (1, none) if they are no name."""
+    speakers = _in_scope(graph.speakers_of_word.get(words[at], ()), graph, scope)
+    if not speakers:
+        return 1, frozenset()
+    names = {number: [_bare(word) for word in WORD.findall(graph.lexicons.speakers[number])] for number in speakers}
+    longest = max((len(name) for name in names.values() if words[at : at + len(name)] == name), default=0)
+    if longest > 1:
+        return longest, frozenset(n for n, name in names.items() if words[at : at + longest] == name)
+    # One word alone is a name if it is written as one: "Will asked" names Will, "will it work" does not.
+    if not written[0].isupper() or (at == 0 and words[at] in STOP_WORDS):
+        return 1, frozenset()
+    alone = frozenset(n for n, name in names.items() if name == [words[at]])
+    return 1, alone or frozenset(n for n, name in names.items() if words[at] in name)
+
+
+def _in_scope(speakers: Iterable[int], graph: MemoryGraph, scope: Scope) -> frozenset[int]:
+    return frozenset(s for s in speakers if np.any(scope.meetings[graph.meetings_of_speaker[s]]))
+
+
+def _bare(word: str) -> str:
+    return word.lower().replace("’", "'").removesuffix("'s")

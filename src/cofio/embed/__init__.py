@@ -1,0 +1,1 @@
+"""The encoder: text in, unit vectors out."""

@@ -1,0 +1,187 @@
+"""The encoder's ONNX graph, built from the weights: all-MiniLM-L6-v2 with pooling and normalisation inside.
+
+A BERT encoder of 6 layers (Devlin et al. 2018), then the mean of the token vectors under the attention mask,
+divided by its Euclidean norm. Inputs `input_ids` and `attention_mask`, int64, both (batch, length); output
+`embedding`, float32, (batch, 384), unit rows. Token types are all zero, so their row is added to the positions.
+
+Attention, skip connections and the exact (erf) GELU are onnxruntime's fused operators ("com.microsoft"), so only
+onnxruntime runs these graphs. The same weights give the same bytes on every machine: nodes and weights have a
+fixed order, and quantisation uses only exactly rounded operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from cofio.records import SEMANTIC_DIMENSIONS, Float32s
+
+MAX_TOKENS: Final = 256  # the reference model's limit, [CLS] and [SEP] included
+
+_LAYERS: Final = 6
+_HEADS: Final = 12
+_NORM_EPSILON: Final = 1e-12
+_FUSED: Final = "com.microsoft"
+_OPSET: Final = 18
+_IR_VERSION: Final = 9  # read by onnxruntime 1.15 and later
+
+Weights = Mapping[str, Float32s]
+Precision = Literal["fp32", "int8"]
+
+
+def build(weights: Weights, precision: Precision) -> bytes:
+    """The graph over `weights` (the tensors of model.safetensors by name), serialised.
+
+    In "int8" every linear layer and the word embeddings hold 8-bit weights, symmetric with one scale per output
+    column (per word); activations are quantised as they come, with one scale per tensor. Raises KeyError where a
+    tensor is missing.
+    """
+    graph = _Graph(quantised=precision == "int8")
+    x = _embeddings(graph, weights)
+    mask = graph.node("Cast", ["attention_mask"], "mask", to=onnx.TensorProto.INT32)
+    for layer in range(_LAYERS):
+        x = _layer(graph, weights, f"encoder.layer.{layer}.", x, mask)
+    _pool(graph, x)
+    return graph.serialise()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Graph:
+    """Nodes and weights in the order in which they were added."""
+
+    quantised: bool
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    weights: list[onnx.TensorProto] = field(default_factory=list)
+
+    def weight(self, name: str, values: NDArray[np.generic]) -> str:
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def node(
+        self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: int | float
+    ) -> str:
+        self.nodes.append(
+            helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes)
+        )
+        return output
+
+    def linear(self, x: str, name: str, matrix: Float32s) -> str:
+        """`x @ matrix`, without the bias: the operators that follow add it."""
+        if not self.quantised:
+            return self.node("MatMul", [x, self.weight(f"{name}.weight", matrix)], name)
+        values, scales = _quantise(matrix)
+        return self.node(
+            "DynamicQuantizeMatMul",
+            [x, self.weight(f"{name}.weight", values), self.weight(f"{name}.scale", scales)],
+            name,
+            _FUSED,
+        )
+
+    def serialise(self) -> bytes:
+        int64, float32 = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
+        graph = helper.make_graph(
+            self.nodes,
+            "all-MiniLM-L6-v2",
+            [
+                helper.make_tensor_value_info(name, int64, ["batch", "length"])
+                for name in ("input_ids", "attention_mask")
+            ],
+            [helper.make_tensor_value_info("embedding", float32, ["batch", SEMANTIC_DIMENSIONS])],
+            self.weights,
+        )
+        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_FUSED, 1)]
+        model = helper.make_model(
+            graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="cofio"
+        )
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def _quantise(matrix: Float32s) -> tuple[NDArray[np.int8], Float32s]:
+    """`matrix` (n, m) as int8 and one scale per column (m,): values · scale ≈ matrix."""
+    scales = np.abs(matrix).max(axis=0) / np.float32(127)
+    return np.rint(matrix / scales).astype(np.int8), scales
+
+
+def _embeddings(graph: _Graph, weights: Weights) -> str:
+    """Word + position + type embedding, layer-normalised: (batch, length, 384)."""
+    words = weights["embeddings.word_embeddings.weight"]
+    if graph.quantised:
+        values, scales = _quantise(words.T)
+        rows = graph.node("Gather", [graph.weight("words", values.T), "input_ids"], "words.rows")
+        cast = graph.node("Cast", [rows], "words.float", to=onnx.TensorProto.FLOAT)
+        scale = graph.node("Gather", [graph.weight("words.scale", scales[:, None]), "input_ids"], "words.scales")
+        word = graph.node("Mul", [cast, scale], "words.values")
+    else:
+        word = graph.node("Gather", [graph.weight("words", words), "input_ids"], "words.values")
+    types = weights["embeddings.token_type_embeddings.weight"]
+    table = weights["embeddings.position_embeddings.weight"][:MAX_TOKENS] + types[0]
+    length = graph.node("Shape", ["input_ids"], "length", start=1, end=2)
+    zero = graph.weight("zero", np.zeros(1, np.int64))
+    position = graph.node("Slice", [graph.weight("positions", table), zero, length, zero], "positions.rows")
+    both = graph.node("Add", [word, position], "embeddings.sum")
+    norm = "embeddings.LayerNorm"
+    gain = graph.weight(f"{norm}.weight", weights[f"{norm}.weight"])
+    shift = graph.weight(f"{norm}.bias", weights[f"{norm}.bias"])
+    return graph.node("LayerNormalization", [both, gain, shift], norm, axis=-1, epsilon=_NORM_EPSILON)
+
+
+def _layer(graph: _Graph, weights: Weights, prefix: str, x: str, mask: str) -> str:
+    """One layer of the encoder: attention and feed-forward network, each with its skip connection and norm."""
+    attended = _attention(graph, weights, prefix, x, mask)
+    name = f"{prefix}attention.output"
+    projected = graph.linear(attended, name, weights[f"{name}.dense.weight"].T)
+    x = _add_and_normalise(graph, weights, name, projected, x)
+    name = f"{prefix}intermediate.dense"
+    hidden = graph.linear(x, name, weights[f"{name}.weight"].T)
+    bias = graph.weight(f"{name}.bias", weights[f"{name}.bias"])
+    hidden = graph.node("BiasGelu", [hidden, bias], f"{name}.gelu", _FUSED)
+    name = f"{prefix}output"
+    projected = graph.linear(hidden, name, weights[f"{name}.dense.weight"].T)
+    return _add_and_normalise(graph, weights, name, projected, x)
+
+
+def _attention(graph: _Graph, weights: Weights, prefix: str, x: str, mask: str) -> str:
+    """Multi-head attention over the tokens under `mask`, before its output projection."""
+    parts = [f"{prefix}attention.self.{part}" for part in ("query", "key", "value")]
+    matrix = np.concatenate([weights[f"{part}.weight"].T for part in parts], axis=1)
+    bias = graph.weight(
+        f"{prefix}attention.bias", np.concatenate([weights[f"{part}.bias"] for part in parts])
+    )
+    name = f"{prefix}attention"
+    if not graph.quantised:
+        inputs = [x, graph.weight(f"{name}.weight", matrix), bias, mask]
+        return graph.node("Attention", inputs, name, _FUSED, num_heads=_HEADS)
+    joined = graph.linear(x, f"{name}.joined", matrix)
+    outputs = [f"{name}.{part}" for part in ("query", "key", "value")]
+    graph.nodes.append(helper.make_node("Split", [joined], outputs, name=f"{name}.split", axis=-1, num_outputs=3))
+    return graph.node(
+        "MultiHeadAttention", [*outputs, bias, mask], name, _FUSED, num_heads=_HEADS
+    )
+
+
+def _add_and_normalise(graph: _Graph, weights: Weights, name: str, x: str, skip: str) -> str:
+    """LayerNorm(x + bias + skip)."""
+    inputs = [
+        x,
+        skip,
+        graph.weight(f"{name}.LayerNorm.weight", weights[f"{name}.LayerNorm.weight"]),
+        graph.weight(f"{name}.LayerNorm.bias", weights[f"{name}.LayerNorm.bias"]),
+        graph.weight(f"{name}.dense.bias", weights[f"{name}.dense.bias"]),
+    ]
+    return graph.node("SkipLayerNormalization", inputs, f"{name}.norm", _FUSED, epsilon=_NORM_EPSILON)
+
+
+def _pool(graph: _Graph, x: str) -> None:
+    """The sum of the token vectors under the mask, at norm 1, which is also the mean at norm 1."""
+    mask = graph.node("Cast", ["attention_mask"], "pool.mask", to=onnx.TensorProto.FLOAT)
+    axis = graph.weight("pool.axis", np.ones(1, np.int64))
+    row = graph.node("Unsqueeze", [mask, axis], "pool.row")
+    total = graph.node("MatMul", [row, x], "pool.sum")
+    total = graph.node("Squeeze", [total, axis], "pool.total")
+    graph.node("LpNormalization", [total], "embedding", axis=-1, p=2)

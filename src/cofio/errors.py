@@ -1,0 +1,103 @@
+"""Domain errors. Each has a stable `code`; `http/problems.py` maps them to responses, `cli.py` to exit codes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CofioError(Exception):
+    """Something cofio refuses or cannot do.
+
+    `detail` says what happened and what mends it; `field` names the offending input, if there is one.
+    A class's docstring is its title.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str | None = None, *, field: str | None = None) -> None:
+        self.detail = detail or self.title()
+        self.field = field
+        super().__init__(self.detail)
+
+    @classmethod
+    def title(cls) -> str:
+        """The first line of the class's docstring, without its full stop."""
+        return (cls.__doc__ or cls.__name__).strip().splitlines()[0].rstrip(".")
+
+
+class InvalidInput(CofioError):
+    """The input breaks a rule."""
+
+    code = "invalid_input"
+
+
+class UnknownFormat(InvalidInput):
+    """The transcript's format is not known."""
+
+    code = "unknown_format"
+
+
+class UnreadableTranscript(InvalidInput):
+    """The transcript cannot be read."""
+
+    code = "unreadable_transcript"
+
+
+class EmptyTranscript(UnreadableTranscript):
+    """The transcript holds no utterance."""
+
+    code = "empty_transcript"
+
+
+class NotFound(CofioError):
+    """There is nothing under this id."""
+
+    code = "not_found"
+
+
+class Overloaded(CofioError):
+    """Too much is waiting already; try again shortly."""
+
+    code = "overloaded"
+
+
+class Unavailable(CofioError):
+    """A part of the service that this request needs is not available."""
+
+    code = "unavailable"
+
+
+class VectorStoreUnavailable(Unavailable):
+    """The vector store does not answer."""
+
+    code = "vector_store_unavailable"
+
+
+class EncoderUnavailable(Unavailable):
+    """The encoder does not answer."""
+
+    code = "encoder_unavailable"
+
+
+class ModelMissing(CofioError):
+    """The encoder's files are missing or altered."""
+
+    code = "model_missing"
+
+
+class StoreInUse(CofioError):
+    """Another process holds this data directory."""
+
+    code = "store_in_use"
+
+
+class StoreTooNew(CofioError):
+    """This data directory was written by a newer version of cofio."""
+
+    code = "store_too_new"
+
+
+class InvalidSettings(CofioError):
+    """A setting is unknown or out of range."""
+
+    code = "invalid_settings"

@@ -1,0 +1,52 @@
+"""A bridge's link, told as a sentence that the two memories bear out."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from cofio.graph.bridges import Link
+from cofio.graph.csr import MemoryGraph
+from cofio.store.recalled import Shown
+from cofio.text.terms import WORD, stem
+
+
+def bridge(graph: MemoryGraph, link: Link, there: Shown, here: Shown) -> str:
+    """One sentence: who spoke where and when, what links it to which woken memory, and how that is known."""
+    return (
+        f"{_who(there)} in {_where(there)}{_when(there, here)} {_links(graph, link, there, here)}, "
+        f"as does {_whom(here)} in {_where(here)}."
+    )
+
+
+def _links(graph: MemoryGraph, link: Link, there: Shown, here: Shown) -> str:
+    if link.concept is not None:
+        return f"mentions “{graph.concepts[link.concept].label}”"
+    words = [word for s in link.stems if (word := _as_said(s, there.content))]
+    return "speaks of " + " and ".join(f"“{word}”" for word in words)
+
+
+def _as_said(wanted: str, content: str) -> str | None:
+    return next((word for word in WORD.findall(content) if stem(word.lower()) == wanted), None)
+
+
+def _who(shown: Shown) -> str:
+    return shown.metadata.speaker or "Someone"
+
+
+def _whom(shown: Shown) -> str:
+    return shown.metadata.speaker or "a speaker"
+
+
+def _where(shown: Shown) -> str:
+    dated = f" ({shown.metadata.date})" if shown.metadata.date else ""
+    return f"“{shown.metadata.title}”{dated}"
+
+
+def _when(there: Shown, here: Shown) -> str:
+    if not there.metadata.date or not here.metadata.date:
+        return ""
+    days = (date.fromisoformat(there.metadata.date) - date.fromisoformat(here.metadata.date)).days
+    if days == 0:
+        return ", on the same day,"
+    span = f"{abs(days)} day{'s' if abs(days) != 1 else ''}"
+    return f", {span} {'later' if days > 0 else 'earlier'},"

@@ -1,0 +1,1 @@
+"""The memory graph: compiled kernels and what is made of them."""

@@ -1,0 +1,240 @@
+"""One meeting as arrays: what the memory graph is assembled from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofio.graph import kernels
+from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Float32s, Int32s, Int64s, MemoryType
+from cofio.text.terms import stems
+
+# Utterances of fewer words ("Yeah, right.") neither send nor carry activation (lab 1 §1).
+TURN_WORDS: Final = 5
+# An utterance's weight in its context grows with its words up to this many (lab 1 §1).
+FULL_WEIGHT_WORDS: Final = 20
+# The two kernels of the spread along time, symmetric, kernel[0] = 1 (lab 1 §1, flat within ±.005):
+# M ranks episodes, L ranks contexts.
+KERNEL_M: Final[Float32s] = np.array([1.0] + [0.7 * 0.7 ** (d - 1) for d in range(1, 7)], np.float32)
+KERNEL_L: Final[Float32s] = np.array([1.0] + [0.8 * 0.85 ** (d - 1) for d in range(1, 13)], np.float32)
+
+_FIRST_PERSON: Final = re.compile(r"\b(?:i|i['’]\w+|me|my|mine|myself|we|we['’]\w+|us|our|ours)\b", re.IGNORECASE)
+_SECOND_PERSON: Final = re.compile(r"\b(?:you|you['’]\w+|your|yours|yourself)\b", re.IGNORECASE)
+
+TYPE_CODES: Final = {kind: code for code, kind in enumerate(MemoryType)}
+
+
+class Lexicon:
+    """An append-only numbering of strings. Graphs of any version share it, so numbers never change."""
+
+    def __init__(self) -> None:
+        self._number: dict[str, int] = {}
+        self._word: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._word)
+
+    def __getitem__(self, number: int) -> str:
+        return self._word[number]
+
+    def add(self, word: str) -> int:
+        """The number of `word`, given to it now if it had none."""
+        number = self._number.setdefault(word, len(self._word))
+        if number == len(self._word):
+            self._word.append(word)
+        return number
+
+    def find(self, word: str) -> int:
+        """The number of `word`, or −1."""
+        return self._number.get(word, -1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lexicons:
+    """The numberings that all blocks share."""
+
+    terms: Lexicon
+    speakers: Lexicon
+    projects: Lexicon
+    series: Lexicon
+
+    @classmethod
+    def empty(cls) -> Lexicons:
+        """Four numberings without entries."""
+        return cls(terms=Lexicon(), speakers=Lexicon(), projects=Lexicon(), series=Lexicon())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRow:
+    """What the graph reads of a stored episode."""
+
+    node: int
+    memory_id: str
+    memory_type: MemoryType
+    content: str
+    words: int
+    speaker: str | None
+    pure_question: bool
+    vector: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextRow:
+    """What the graph reads of a stored context; it covers episodes `first` to `last`, exclusive."""
+
+    node: int
+    memory_id: str
+    first: int
+    last: int
+    vector: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeetingHead:
+    """A meeting as the graph knows it. `key` is its row id in the truth; `day` the date's ordinal, 0 if undated."""
+
+    key: int
+    meeting_id: str
+    title: str
+    project: str
+    series: str | None
+    day: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeetingBlock:
+    """The arrays of one meeting. Row i is its i-th episode, turn k its k-th episode of ≥ 5 words.
+
+    Numbers of terms, speakers, projects and series are those of the shared lexicons; −1 stands for none.
+    """
+
+    head: MeetingHead
+    project: int
+    series: int
+    nodes: Int64s  # (n,) row ids in the truth
+    memory_ids: tuple[str, ...]
+    words: Int32s  # (n,)
+    types: NDArray[np.int8]  # (n,) numbers of TYPE_CODES
+    speakers: Int32s  # (n,)
+    pure_question: Bools  # (n,)
+    first_person: Bools  # (n,) says "I", "my", "we" ...
+    second_person: Bools  # (n,) says "you", "your" ...
+    length: Int32s  # (n,) stems of "speaker: text"
+    vectors: Float32s  # (n, 400)
+    posting_term: Int32s  # (p,) sorted by row
+    posting_row: Int32s  # (p,)
+    posting_count: Int32s  # (p,)
+    row_of_turn: Int32s  # (k,)
+    gain: Float32s  # (k,) min(1, words / 20)
+    norm_m: Float32s  # (k,) norm of the kernel-averaged vector, kernel M
+    norm_l: Float32s  # (k,)
+    smooth_m: Float32s  # (k,) kernel-smoothed length
+    smooth_l: Float32s  # (k,)
+    context_nodes: Int64s  # (c,)
+    context_ids: tuple[str, ...]
+    context_first: Int32s  # (c,)
+    context_last: Int32s  # (c,) exclusive
+    context_vectors: Float32s  # (c, 400)
+    answer_row: Int32s  # (a,)
+    answer_target: Int64s  # (a,) row id of the question in the truth, perhaps of another meeting
+    answer_weight: Float32s  # (a,)
+
+
+def build_block(
+    head: MeetingHead,
+    episodes: Sequence[EpisodeRow],
+    contexts: Sequence[ContextRow],
+    answers: Iterable[tuple[int, int, float]],
+    lexicons: Lexicons,
+) -> MeetingBlock:
+    """The arrays of a meeting, from its rows in the order of their positions.
+
+    `answers` holds (row id of the answer, row id of the question, weight). Terms and names not met before are
+    added to the lexicons. Cost: the words of the meeting, and turns × 25 × 384 for the norms.
+    """
+    n = len(episodes)
+    vectors = _stack([episode.vector for episode in episodes])
+    words = np.fromiter((episode.words for episode in episodes), np.int32, n)
+    posting_term, posting_row, posting_count, length = _postings(episodes, lexicons.terms)
+    row_of_turn = np.flatnonzero(words >= TURN_WORDS).astype(np.int32)
+    gain = np.minimum(1.0, words[row_of_turn] / FULL_WEIGHT_WORDS).astype(np.float32)
+    turn_vectors = np.ascontiguousarray(vectors[row_of_turn, :SEMANTIC_DIMENSIONS])
+    turn_length = length[row_of_turn].astype(np.float32)
+    norms: dict[str, Float32s] = {}
+    smooth: dict[str, Float32s] = {}
+    for name, kernel in (("m", KERNEL_M), ("l", KERNEL_L)):
+        norms[name] = np.empty(row_of_turn.size, np.float32)
+        kernels.context_norms(turn_vectors, gain, kernel, SEMANTIC_DIMENSIONS, norms[name])
+        smooth[name] = np.empty(row_of_turn.size, np.float32)
+        kernels.smooth_lengths(turn_length, kernel, smooth[name])
+    nodes = np.fromiter((episode.node for episode in episodes), np.int64, n)
+    row_of_node = {int(node): row for row, node in enumerate(nodes)}
+    answer_list = [(row_of_node[source], target, weight) for source, target, weight in answers]
+    return MeetingBlock(
+        head=head,
+        project=lexicons.projects.add(head.project),
+        series=lexicons.series.add(head.series) if head.series is not None else -1,
+        nodes=nodes,
+        memory_ids=tuple(episode.memory_id for episode in episodes),
+        words=words,
+        types=np.fromiter((TYPE_CODES[episode.memory_type] for episode in episodes), np.int8, n),
+        speakers=np.fromiter(
+            (-1 if episode.speaker is None else lexicons.speakers.add(episode.speaker) for episode in episodes),
+            np.int32,
+            n,
+        ),
+        pure_question=np.fromiter((episode.pure_question for episode in episodes), np.bool_, n),
+        first_person=np.fromiter((bool(_FIRST_PERSON.search(e.content)) for e in episodes), np.bool_, n),
+        second_person=np.fromiter((bool(_SECOND_PERSON.search(e.content)) for e in episodes), np.bool_, n),
+        length=length,
+        vectors=vectors,
+        posting_term=posting_term,
+        posting_row=posting_row,
+        posting_count=posting_count,
+        row_of_turn=row_of_turn,
+        gain=gain,
+        norm_m=norms["m"],
+        norm_l=norms["l"],
+        smooth_m=smooth["m"],
+        smooth_l=smooth["l"],
+        context_nodes=np.fromiter((context.node for context in contexts), np.int64, len(contexts)),
+        context_ids=tuple(context.memory_id for context in contexts),
+        context_first=np.fromiter((context.first for context in contexts), np.int32, len(contexts)),
+        context_last=np.fromiter((context.last for context in contexts), np.int32, len(contexts)),
+        context_vectors=_stack([context.vector for context in contexts]),
+        answer_row=np.array([row for row, _, _ in answer_list], np.int32),
+        answer_target=np.array([target for _, target, _ in answer_list], np.int64),
+        answer_weight=np.array([weight for _, _, weight in answer_list], np.float32),
+    )
+
+
+def _postings(episodes: Sequence[EpisodeRow], terms: Lexicon) -> tuple[Int32s, Int32s, Int32s, Int32s]:
+    posting_term: list[int] = []
+    posting_row: list[int] = []
+    posting_count: list[int] = []
+    length = np.zeros(len(episodes), np.int32)
+    for row, episode in enumerate(episodes):
+        spoken = f"{episode.speaker}: {episode.content}" if episode.speaker else episode.content
+        counts: dict[int, int] = {}
+        for stem in stems(spoken):
+            number = terms.add(stem)
+            counts[number] = counts.get(number, 0) + 1
+        length[row] = sum(counts.values())
+        posting_term += counts.keys()
+        posting_count += counts.values()
+        posting_row += [row] * len(counts)
+    return (
+        np.array(posting_term, np.int32),
+        np.array(posting_row, np.int32),
+        np.array(posting_count, np.int32),
+        length,
+    )
+
+
+def _stack(blobs: Sequence[bytes]) -> Float32s:
+    return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), VECTOR_DIMENSIONS).astype(np.float32)

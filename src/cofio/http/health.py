@@ -1,0 +1,110 @@
+"""/health and /metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Response
+
+import cofio
+from cofio import telemetry
+from cofio.health import ComponentHealth, Status, measure_health, store_figures, worst
+from cofio.http.problems import NotReady, describe
+from cofio.http.state import OpenRuntime
+from cofio.http.wire import answer
+
+router = APIRouter(tags=["health"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """The process answers."""
+
+    status: Status
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """The state of the whole, and of each part by name."""
+
+    status: Status
+    version: str
+    components: dict[str, Status]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailedHealth:
+    """The state of the whole, and of each part as it was measured just now."""
+
+    status: Status
+    version: str
+    measured_at: datetime
+    components: tuple[ComponentHealth, ...]
+
+
+@router.get("/health", summary="State of the whole", response_model=None, responses={200: {"model": Health}})
+async def health(runtime: OpenRuntime) -> Response:
+    """Each store was asked; the encoder was not run. 200 also where a part is down: the body tells."""
+    parts = await measure_health(runtime, encode=False)
+    return answer(
+        Health(
+            status=worst(parts),
+            version=cofio.__version__,
+            components={part.name: part.status for part in parts},
+        )
+    )
+
+
+@router.get(
+    "/health/live", summary="Is the process alive", response_model=None, responses={200: {"model": Alive}}
+)
+async def live() -> Response:
+    """Without any input or output: it answers as long as the event loop turns."""
+    return answer(Alive(status="ok", version=cofio.__version__))
+
+
+@router.get(
+    "/health/ready",
+    summary="Can queries be answered",
+    response_model=None,
+    responses={200: {"model": Health}, **describe(NotReady)},
+)
+async def ready(runtime: OpenRuntime) -> Response:
+    """200 if no part is down, else a problem that names the parts."""
+    parts = await measure_health(runtime, encode=False)
+    if down := [part for part in parts if part.status == "down"]:
+        raise NotReady("; ".join(f"{part.name} is down: {part.detail.get('error')}" for part in down))
+    return await health(runtime)
+
+
+@router.get(
+    "/health/detailed",
+    summary="Every part, measured now",
+    response_model=None,
+    responses={200: {"model": DetailedHealth}},
+)
+async def detailed(runtime: OpenRuntime) -> Response:
+    """Each part was used once, the encoder too; `response_ms` is what that took."""
+    parts = await measure_health(runtime)
+    return answer(
+        DetailedHealth(
+            status=worst(parts),
+            version=cofio.__version__,
+            measured_at=datetime.now(UTC),
+            components=parts,
+        )
+    )
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics in the text format of Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+)
+async def metrics(runtime: OpenRuntime) -> Response:
+    """All metrics of this process, the figures of the stores read now."""
+    text, content_type = telemetry.exposition(await store_figures(runtime))
+    return Response(text, headers={"Content-Type": content_type})

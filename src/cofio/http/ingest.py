@@ -1,0 +1,267 @@
+"""POST /ingest: one meeting or many, as JSON or as uploaded files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from cofio import batches, ingest
+from cofio.errors import InvalidInput, Overloaded, Unavailable
+from cofio.files import SourceFile, check_bounds, title_of
+from cofio.http.problems import (
+    BodyTooLarge,
+    FieldError,
+    InvalidRequest,
+    MalformedBody,
+    RateLimited,
+    UnsupportedMediaType,
+    describe,
+    invalid,
+)
+from cofio.http.schemas import Accepted, BatchRequest, MeetingRequest
+from cofio.http.state import OpenRuntime
+from cofio.http.wire import answer
+from cofio.records import MeetingInput, Receipt
+from cofio.settings import Settings
+from cofio.text.parse.decode import decode
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_FILES: Final = ("file", "files")
+_FORM_FIELDS: Final = tuple(name for name in MeetingRequest.model_fields if name != "transcript")
+_ONE_FILE_ONLY: Final = ("title", "external_id")  # they name one meeting, so they cannot stand for several
+
+_EXAMPLE_VTT: Final = """WEBVTT
+
+00:00:01.000 --> 00:00:06.000
+<v Dana>We go with Postgres; Sam writes the migration by Friday."""
+_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "oneOf": [
+                    {"$ref": "#/components/schemas/MeetingRequest"},
+                    {"$ref": "#/components/schemas/BatchRequest"},
+                ]
+            },
+            "examples": {
+                "one": {
+                    "summary": "One meeting",
+                    "value": {
+                        "title": "Storage sync",
+                        "date": "2025-03-14",
+                        "series": "Storage weekly",
+                        "project": "atlas",
+                        "transcript": _EXAMPLE_VTT,
+                    },
+                },
+                "batch": {
+                    "summary": "Several meetings, in the background",
+                    "value": {
+                        "meetings": [
+                            {
+                                "title": "Monday",
+                                "transcript": "Dana: Did the import finish?\nSam: Yes, at nine.",
+                            },
+                            {"title": "Tuesday", "transcript": "Dana: Who owns the dashboard?\nSam: I do."},
+                        ]
+                    },
+                },
+            },
+        },
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "additionalProperties": False,
+                "properties": {
+                    "file": {
+                        "type": "array",
+                        "items": {"type": "string", "format": "binary"},
+                        "description": "Transcript files; also accepted under the name `files`.",
+                    },
+                    "title": {"type": "string", "description": "Defaults to the file's name. One file only."},
+                    "participants": {"type": "string", "description": "Names, separated by commas."},
+                    "date": {"type": "string", "format": "date"},
+                    "series": {"type": "string"},
+                    "project": {"type": "string"},
+                    "format": {"type": "string"},
+                    "external_id": {"type": "string", "description": "One file only."},
+                    "metadata": {"type": "string", "description": "A JSON object."},
+                },
+            }
+        },
+    },
+}
+
+
+def add_routes(router: APIRouter, limit: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """`router` serves POST /ingest, its rate held by `limit`."""
+    router.post(
+        "/ingest",
+        summary="Remember one meeting or many",
+        description=(
+            "One meeting, or one uploaded file, is remembered before the answer: 200 with a receipt. A batch "
+            "`{meetings: [...]}`, or several files, is accepted with 202 and remembered in the background. "
+            "The same meeting again changes nothing; a grown transcript adds only what is new."
+        ),
+        tags=["ingest"],
+        response_model=None,
+        responses={
+            200: {"model": Receipt, "description": "The meeting is stored and can be found."},
+            202: {
+                "model": Accepted,
+                "description": "The batch is on its way.",
+                "headers": {"Location": {"description": "The status URL.", "schema": {"type": "string"}}},
+            },
+            **describe(
+                MalformedBody,
+                BodyTooLarge,
+                UnsupportedMediaType,
+                InvalidRequest,
+                InvalidInput,
+                RateLimited,
+                Overloaded,
+                Unavailable,
+            ),
+        },
+        openapi_extra={"requestBody": _BODY},
+    )(limit(remember))
+
+
+async def remember(request: Request, runtime: OpenRuntime) -> Response:
+    """What the request holds is stored (one meeting) or on its way (several)."""
+    settings = runtime.settings
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        # Tens of megabytes of JSON are read beside the event loop, not on it.
+        meetings, is_batch = await asyncio.to_thread(_from_json, await request.body(), settings)
+        warnings: tuple[str, ...] = ()
+    elif media_type == "multipart/form-data":
+        async with request.form(
+            max_files=settings.max_batch_meetings,
+            max_fields=len(_FORM_FIELDS),
+            max_part_size=max(settings.max_metadata_bytes, 64 * 1024),
+        ) as form:
+            uploads, fields = await _read_form(form)
+        sources = await asyncio.to_thread(_from_files, uploads, fields, settings)
+        meetings, is_batch = [source.meeting for source in sources], len(sources) > 1
+        warnings = sources[0].warnings
+    else:
+        raise UnsupportedMediaType(
+            f"Send application/json or multipart/form-data, not {media_type or 'a body without a type'}."
+        )
+    if not is_batch:
+        receipt = await ingest.ingest(runtime, meetings[0])
+        return answer(replace(receipt, warnings=(*warnings, *receipt.warnings)))
+    operation_id = await batches.submit(runtime, meetings)
+    status_url = f"/operations/{operation_id}"
+    accepted = {"operation_id": operation_id, "status_url": status_url}
+    return answer(accepted, status=202, headers={"Location": status_url})
+
+
+def _from_json(body: bytes, settings: Settings) -> tuple[list[MeetingInput], bool]:
+    """The meetings, and whether they were sent as a batch (of any number)."""
+    value = _loads(body)
+    if not (isinstance(value, dict) and "meetings" in value):
+        meeting = _validated(MeetingRequest, value).meeting()
+        check_bounds(meeting, settings)
+        return [meeting], False
+    meetings = [asked.meeting() for asked in _validated(BatchRequest, value).meetings]
+    _check_number(len(meetings), "meetings", settings)
+    for index, meeting in enumerate(meetings):
+        check_bounds(meeting, settings, f"meetings.{index}.")
+    return meetings, True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Upload:
+    """One uploaded file."""
+
+    name: str
+    content: bytes
+
+
+async def _read_form(form: FormData) -> tuple[list[_Upload], dict[str, str]]:
+    """The uploaded files and the text fields; what is unknown, twice or missing raises."""
+    uploads: list[_Upload] = []
+    fields: dict[str, str] = {}
+    errors: list[FieldError] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile) and name in _FILES:
+            uploads.append(_Upload(name=value.filename or "", content=await value.read()))
+        elif isinstance(value, str) and name in fields:
+            errors.append(FieldError(field=name, rule="given twice", remedy="Give it once."))
+        elif isinstance(value, str) and name in _FORM_FIELDS:
+            fields[name] = value
+        else:
+            known = ", ".join(("file", *_FORM_FIELDS))
+            kind = "file" if isinstance(value, UploadFile) else "form"
+            errors.append(
+                FieldError(
+                    field=name,
+                    rule=f"unknown {kind} field; known are {known}",
+                    remedy=f"Remove it, or use one of: {known}.",
+                )
+            )
+    if not uploads:
+        errors.append(FieldError(field="file", rule="no file was sent", remedy="Send one or several files."))
+    if len(uploads) > 1:
+        errors.extend(
+            FieldError(
+                field=name, rule="names one meeting, but several files were sent", remedy="Leave it out."
+            )
+            for name in _ONE_FILE_ONLY
+            if name in fields
+        )
+    if errors:
+        raise InvalidRequest(errors)
+    return uploads, fields
+
+
+def _from_files(
+    uploads: Sequence[_Upload], fields: Mapping[str, str], settings: Settings
+) -> list[SourceFile]:
+    common: dict[str, Any] = {name: value for name, value in fields.items() if value.strip()}
+    if "participants" in common:
+        common["participants"] = [name for name in common["participants"].split(",") if name.strip()]
+    if "metadata" in common:
+        common["metadata"] = _loads(common["metadata"].encode())
+    sources = []
+    for upload in uploads:
+        text, warnings = decode(upload.content)
+        asked = {"title": title_of(upload.name), **common, "transcript": text}
+        meeting = _validated(MeetingRequest, asked).meeting()
+        check_bounds(meeting, settings)
+        sources.append(SourceFile(meeting=meeting, warnings=tuple(warnings)))
+    return sources
+
+
+def _check_number(meetings: int, field: str, settings: Settings) -> None:
+    if meetings > settings.max_batch_meetings:
+        raise InvalidInput(
+            f"{meetings} meetings; at most {settings.max_batch_meetings} are taken in one batch", field=field
+        )
+
+
+def _loads(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(f"The body is not valid JSON: {error}.") from error
+
+
+def _validated(model: type[Model], value: Any) -> Model:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+        raise invalid([{**each, "loc": ("body", *each["loc"])} for each in errors], model) from None

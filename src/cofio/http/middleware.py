@@ -1,0 +1,109 @@
+"""What surrounds every request, as plain ASGI: its id, metrics, log line and the limit of its body."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import Final
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cofio import telemetry
+from cofio.http.problems import BodyTooLarge, problem
+
+# Only ingest takes large bodies; a query of a thousand characters fits in a small one.
+_LARGE_BODIES: Final = frozenset({"/ingest"})
+SMALL_BODY_BYTES: Final = 1024 * 1024
+
+# A client may bring its own id, if it is one that is safe to write into a log line and a header.
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_log: Final = structlog.get_logger("cofio.access")
+
+
+class Observed:
+    """The app inside, with a request id in and out, counted, timed and logged.
+
+    Logged are method, route, status and time; never a query string, a body or a header.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope["request_id"] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = 500  # what the server answers if nothing is sent from inside
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        started = time.perf_counter()
+        telemetry.ACTIVE_REQUESTS.inc()
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - started
+            telemetry.ACTIVE_REQUESTS.dec()
+            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            endpoint = getattr(scope.get("route"), "path", "unmatched")
+            telemetry.REQUESTS.labels(method, endpoint, str(status)).inc()
+            telemetry.REQUEST_SECONDS.labels(method, endpoint).observe(seconds)
+            _log.info(
+                "request",
+                method=method,
+                endpoint=endpoint,
+                status=status,
+                duration_ms=round(seconds * 1000, 3),
+            )
+
+
+class LimitedBody:
+    """The app inside, with larger bodies refused before anything parses them.
+
+    FastAPI has a limit of its own, but it answers in plain text, not as a problem.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self.app = app
+        self.max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = self.max_body_bytes
+        if scope["path"] not in _LARGE_BODIES:
+            limit = min(limit, SMALL_BODY_BYTES)
+        refusal = BodyTooLarge(f"The body is larger than {limit} bytes. Send less, or in several requests.")
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared) > limit:
+            # The client is still sending: what is left of the body cannot be told from a next request.
+            response = problem(
+                refusal, path=scope["path"], request_id=scope["request_id"], headers={"Connection": "close"}
+            )
+            await response(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise refusal
+            return message
+
+        await self.app(scope, receive_limited, send)

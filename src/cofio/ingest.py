@@ -1,0 +1,208 @@
+"""Ingest: one meeting in, a receipt out. What the receipt says is stored, indexed and in the graph."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import orjson
+
+from cofio.errors import InvalidInput
+from cofio.memories import MeetingMemories, named_id
+from cofio.memorise import memorise
+from cofio.records import SEMANTIC_DIMENSIONS, Episode, Float32s, MeetingInput, Receipt, Transcript
+from cofio.runtime import Runtime
+from cofio.store.meetings import (
+    MeetingRecord,
+    StoredMeeting,
+    meeting_holdings,
+    project_knowledge,
+    save_meeting,
+    stored_meeting,
+)
+from cofio.telemetry import INGESTED_MEETINGS, Stages
+from cofio.text.clean import clean_text
+from cofio.text.extract import episodes as extract_episodes
+from cofio.text.parse import parse_transcript
+
+# How many open questions of earlier meetings a new meeting is searched for answers to, the latest first.
+OPEN_QUESTIONS: Final = 500
+
+
+async def ingest(
+    runtime: Runtime, meeting: MeetingInput, *, on_encoded: Callable[[int], None] | None = None
+) -> Receipt:
+    """The meeting is remembered, whole or not at all; a meeting that is known already is brought up to date.
+
+    A meeting is known again by its `external_id`, or without one by project, series, title, date and its first
+    utterance. `on_encoded` is told of every text that was encoded. Raises `UnknownFormat`,
+    `UnreadableTranscript`, `EmptyTranscript` or `InvalidInput` for what cannot be taken, and
+    `EncoderUnavailable` if the encoder fails; then nothing was stored.
+    """
+    stages = Stages("ingest")
+    with stages("parse"):
+        transcript, episodes, meeting = await asyncio.to_thread(_read, meeting)
+        meeting_id = _meeting_id(meeting, transcript)
+        content_hash = _content_hash(meeting, episodes)
+        ids = _episode_ids(meeting_id, episodes)
+    async with runtime.exclusive(meeting_id):
+        with stages("look_up"):
+            stored = await stored_meeting(runtime.database, meeting_id)
+        earlier = stored is not None and set(ids) < stored.vectors.keys() and meeting.external_id is None
+        if stored is not None and (earlier or stored.content_hash == content_hash):
+            warnings = transcript.warnings
+            if earlier:
+                warnings += ("the stored meeting already holds all of this and more; nothing was changed",)
+            return await _receipt(runtime, meeting_id, "unchanged", meeting, transcript, warnings, stages, kept=len(ids))
+        with stages("encode"):
+            vectors = await _encode(runtime, ids, episodes, stored, on_encoded)
+        with stages("look_up"):
+            known, questions = await project_knowledge(
+                runtime.database, meeting.project, stored.key if stored else None, OPEN_QUESTIONS
+            )
+        with stages("memorise"):
+            memories = await asyncio.to_thread(
+                memorise, meeting, meeting_id, ids, episodes, vectors, transcript.participants, known, questions
+            )
+        with stages("store"):
+            await save_meeting(
+                runtime.database, _record(meeting, meeting_id, transcript, content_hash, memories), memories
+            )
+        with stages("index"):
+            indexed = await runtime.settle()
+    before = stored.vectors.keys() if stored else set()
+    added, removed = len(set(ids) - before), len(before - set(ids))
+    warnings = transcript.warnings
+    if removed:
+        warnings += (f"{removed} utterances that the meeting held before are not in this transcript and were removed",)
+    if not indexed:
+        warnings += ("stored; the vector index does not answer and will be brought up to date when it does",)
+    outcome = "created" if stored is None else "grown" if added and not removed else "changed"
+    return await _receipt(
+        runtime, meeting_id, outcome, meeting, transcript, warnings, stages,
+        added=added, kept=len(ids) - added, removed=removed,
+    )  # fmt: skip
+
+
+def _read(meeting: MeetingInput) -> tuple[Transcript, tuple[Episode, ...], MeetingInput]:
+    """The parsed transcript, its episodes, and the meeting with what the transcript itself knows filled in."""
+    transcript = parse_transcript(meeting.transcript, format=meeting.format)
+    title = clean_text(meeting.title) or transcript.title
+    if not title:
+        raise InvalidInput("The meeting needs a title.", field="title")
+    named = dict.fromkeys(name for raw in (*meeting.participants, *transcript.participants) if (name := clean_text(raw)))
+    return (
+        transcript,
+        extract_episodes(transcript),
+        MeetingInput(
+            title=title,
+            transcript=meeting.transcript,
+            participants=tuple(named),
+            date=meeting.date or transcript.date,
+            series=meeting.series,
+            project=meeting.project,
+            format=transcript.format,
+            external_id=meeting.external_id,
+            metadata=meeting.metadata,
+        ),
+    )
+
+
+def _meeting_id(meeting: MeetingInput, transcript: Transcript) -> str:
+    if meeting.external_id is not None:
+        return named_id("meeting", meeting.project, meeting.external_id)
+    first = transcript.utterances[0]
+    return named_id(
+        "meeting", meeting.project, meeting.series, meeting.title, meeting.date, first.speaker, first.start_s, first.text
+    )
+
+
+def _content_hash(meeting: MeetingInput, episodes: Sequence[Episode]) -> str:
+    said = [[e.speaker, e.text, e.start_s, e.end_s] for e in episodes]
+    facts = [meeting.title, meeting.date, meeting.series, meeting.participants, dict(meeting.metadata), said]
+    return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _episode_ids(meeting_id: str, episodes: Sequence[Episode]) -> tuple[str, ...]:
+    """One id an episode: who said what, and for the how-manieth time. A grown transcript keeps its ids."""
+    seen: dict[tuple[str | None, str], int] = {}
+    ids = []
+    for episode in episodes:
+        said = (episode.speaker, episode.text)
+        seen[said] = seen.get(said, 0) + 1
+        ids.append(named_id("episode", meeting_id, *said, seen[said]))
+    return tuple(ids)
+
+
+async def _encode(
+    runtime: Runtime,
+    ids: Sequence[str],
+    episodes: Sequence[Episode],
+    stored: StoredMeeting | None,
+    on_encoded: Callable[[int], None] | None,
+) -> Float32s:
+    """The (n, 384) semantic vectors of the episodes; those that are stored already are not encoded again."""
+    known: Mapping[str, Float32s] = stored.vectors if stored else {}
+    new = [i for i, memory_id in enumerate(ids) if memory_id not in known]
+    vectors = np.empty((len(ids), SEMANTIC_DIMENSIONS), np.float32)
+    for i, memory_id in enumerate(ids):
+        if memory_id in known:
+            vectors[i] = known[memory_id][:SEMANTIC_DIMENSIONS]
+    if new:
+        texts = [episodes[i].encoded_text for i in new]
+        vectors[new] = await runtime.batcher.encode(texts, urgent=False, on_progress=on_encoded)
+    return vectors
+
+
+def _record(
+    meeting: MeetingInput, meeting_id: str, transcript: Transcript, content_hash: str, memories: MeetingMemories
+) -> MeetingRecord:
+    times = [t for memory in memories.episodes for t in (memory.start_s, memory.end_s) if t is not None]
+    return MeetingRecord(
+        meeting_id=meeting_id,
+        project=meeting.project,
+        series=meeting.series,
+        title=meeting.title,
+        date=meeting.date,
+        external_id=meeting.external_id,
+        format=transcript.format,
+        participants=meeting.participants,
+        metadata=meeting.metadata,
+        content_hash=content_hash,
+        duration_s=max(filter(math.isfinite, times), default=None),
+    )
+
+
+async def _receipt(
+    runtime: Runtime,
+    meeting_id: str,
+    outcome: str,
+    meeting: MeetingInput,
+    transcript: Transcript,
+    warnings: tuple[str, ...],
+    stages: Stages,
+    *,
+    added: int = 0,
+    kept: int = 0,
+    removed: int = 0,
+) -> Receipt:
+    INGESTED_MEETINGS.labels(outcome, transcript.format).inc()
+    held = await meeting_holdings(runtime.database, meeting_id)
+    return Receipt(
+        meeting_id=meeting_id,
+        outcome=outcome,
+        title=meeting.title,
+        format=transcript.format,
+        added=added,
+        kept=kept,
+        removed=removed,
+        memories_by_level=held.by_level,
+        memories_by_type=held.by_type,
+        edges=held.edges,
+        warnings=warnings,
+        stages_ms=stages.ms,
+    )

@@ -1,0 +1,145 @@
+"""Transcript files into the memory, here or at a running service, with a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from cofio import files
+from cofio.client import connect
+from cofio.errors import CofioError
+from cofio.ingest import ingest
+from cofio.records import MeetingInput
+from cofio.runtime import Runtime
+from cofio.settings import Settings
+from cofio.show import Outcome
+
+# Meetings sent to a service in one batch: enough to keep it busy, few enough to see progress early.
+_BATCH_MEETINGS: Final = 50
+_BATCH_CHARS: Final = 8_000_000
+
+Found = Sequence[tuple[Path, MeetingInput | None]]
+Given = Mapping[str, Any]
+
+
+async def remember(runtime: Runtime, found: Found, given: Given, console: Console) -> list[Outcome]:
+    """Each file is remembered; what fails is told in its outcome and keeps no other file back."""
+    outcomes = []
+    with _progress(console) as progress:
+        task = progress.add_task("Remembering", total=len(found), encoded=0)
+        encoded = 0
+
+        def count(texts: int) -> None:
+            nonlocal encoded
+            encoded += texts
+            progress.update(task, encoded=encoded)
+
+        for path, known in found:
+            try:
+                source = files.read(path, known)
+                meeting = _complete(source.meeting, given, runtime.settings)
+                receipt = await ingest(runtime, meeting, on_encoded=count)
+                outcomes.append(_outcome(path, asdict(receipt), source.warnings))
+            except CofioError as error:
+                outcomes.append(_failure(path, error.detail))
+            progress.advance(task)
+    return outcomes
+
+
+def send(url: str, found: Found, given: Given, settings: Settings, console: Console) -> list[Outcome]:
+    """The files are sent to the service in batches, and each batch is waited for."""
+    outcomes: list[Outcome] = []
+    with connect(url) as client, _progress(console) as progress:
+        task = progress.add_task("Remembering", total=len(found), encoded=None)
+        for batch in _batches(found, given, settings, outcomes):
+            before = progress.tasks[task].completed
+            for operation in client.watch(client.submit([meeting for _, _, meeting in batch])):
+                progress.update(task, completed=before + operation.done)
+            for (path, warnings, _), item in zip(batch, operation.results, strict=True):
+                if item.receipt is not None:
+                    outcomes.append(_outcome(path, item.receipt, warnings))
+                else:
+                    outcomes.append(_failure(path, str((item.error or {}).get("detail", item.status))))
+        progress.update(task, completed=len(found))
+    return outcomes
+
+
+Sent = tuple[Path, tuple[str, ...], MeetingInput]
+
+
+def _batches(found: Found, given: Given, settings: Settings, failures: list[Outcome]) -> Iterator[list[Sent]]:
+    """The meetings in batches of bounded number and size; a file that cannot be read goes to `failures`."""
+    batch: list[Sent] = []
+    chars = 0
+    for path, known in found:
+        try:
+            source = files.read(path, known)
+            meeting = _complete(source.meeting, given, settings)
+        except CofioError as error:
+            failures.append(_failure(path, error.detail))
+            continue
+        if batch and (len(batch) == _BATCH_MEETINGS or chars + len(meeting.transcript) > _BATCH_CHARS):
+            yield batch
+            batch, chars = [], 0
+        batch.append((path, source.warnings, meeting))
+        chars += len(meeting.transcript)
+    if batch:
+        yield batch
+
+
+def _complete(meeting: MeetingInput, given: Given, settings: Settings) -> MeetingInput:
+    """The meeting with what the caller says of it; raises InvalidInput beyond the settings' bounds."""
+    complete = replace(meeting, **{name: value for name, value in given.items() if value is not None})
+    files.check_bounds(complete, settings)
+    return complete
+
+
+def _outcome(path: Path, receipt: Mapping[str, Any], warnings: Sequence[str]) -> Outcome:
+    return Outcome(
+        name=str(path),
+        outcome=receipt["outcome"],
+        added=receipt["added"],
+        kept=receipt["kept"],
+        removed=receipt["removed"],
+        notes=(*warnings, *receipt["warnings"]),
+    )
+
+
+def _failure(path: Path, reason: str) -> Outcome:
+    return Outcome(name=str(path), outcome="failed", notes=(reason,))
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Encoded(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+class _Encoded(ProgressColumn):
+    """How many texts were encoded, where that is known: it moves also inside one long meeting."""
+
+    def render(self, task: Task) -> Text:
+        encoded = task.fields.get("encoded")
+        return Text("" if encoded is None else f"{encoded} texts", style="dim")
+
+

@@ -1,0 +1,95 @@
+"""Looking after the memory: what is stored, taking it out again, and making the three stores agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cofio.records import Deletion, Level, MeetingPage, MeetingSummary, MemoryDetail
+from cofio.runtime import Runtime
+from cofio.store import meetings, outbox, recalled
+from cofio.store.database import queries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Counts of the three stores by level, what is wrong with them, and what was mended."""
+
+    truth: Mapping[str, int]
+    index: Mapping[str, int]
+    graph: Mapping[str, int]
+    problems: tuple[str, ...]
+    repaired: tuple[str, ...]
+
+
+async def list_meetings(
+    runtime: Runtime,
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
+    project: str | None = None,
+    series: str | None = None,
+) -> MeetingPage:
+    """One page of the stored meetings, newest first."""
+    return await meetings.page_of_meetings(
+        runtime.database, limit=limit, cursor=cursor, project=project, series=series
+    )
+
+
+async def get_meeting(runtime: Runtime, meeting_id: str) -> MeetingSummary:
+    """One stored meeting; raises `NotFound`."""
+    return await meetings.meeting_summary(runtime.database, meeting_id)
+
+
+async def get_memory(runtime: Runtime, memory_id: str) -> MemoryDetail:
+    """One memory with its neighbours; raises `NotFound`."""
+    return await recalled.memory_detail(runtime.database, memory_id)
+
+
+async def delete_meeting(runtime: Runtime, meeting_id: str) -> Deletion:
+    """Nothing of the meeting is left in the truth, the index, the graph or the cache; raises `NotFound`."""
+    async with runtime.exclusive(meeting_id):
+        deletion = await meetings.delete_meeting(runtime.database, meeting_id)
+        await runtime.settle()
+        await runtime.database.scrub()
+    return deletion
+
+
+async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
+    """The three stores are compared, memory by memory; with `repair`, index and graph are made to agree."""
+    problems: list[str] = []
+    truth: dict[str, int] = {}
+    index: dict[str, int] = {}
+    for level in Level:
+        async with runtime.database.read() as connection:
+            stored = {row["memory_id"] async for row in queries.memory_ids_of_level(connection, level=int(level))}
+        indexed = await runtime.index.ids(level)
+        truth[level.label], index[level.label] = len(stored), len(indexed)
+        if missing := len(stored - indexed):
+            problems.append(f"{missing} memories of {level.label} are missing in the vector index")
+        if foreign := len(indexed - stored):
+            problems.append(f"{foreign} memories of {level.label} are in the vector index only")
+    if debt := await runtime.database.index_debt():
+        problems.append(f"the vector index is owed {debt} writes")
+    graph = _graph_counts(runtime)
+    if graph != truth:
+        problems.append(f"the graph holds {graph}, the truth {truth}")
+    repaired: tuple[str, ...] = ()
+    if repair and problems:
+        after = await rebuild(runtime)
+        repaired, index, graph = tuple(problems), dict(after.index), dict(after.graph)
+    return Diagnosis(truth=truth, index=index, graph=graph, problems=tuple(problems), repaired=repaired)
+
+
+async def rebuild(runtime: Runtime) -> Diagnosis:
+    """Index and graph are built anew from the truth alone, without the model."""
+    await runtime.index.clear()
+    await outbox.owe_everything(runtime.database)
+    await runtime.live.reload()
+    await runtime.settle()
+    return await doctor(runtime, repair=False)
+
+
+def _graph_counts(runtime: Runtime) -> dict[str, int]:
+    counts = runtime.live.current.counts
+    return {"L0": counts["concepts"], "L1": counts["contexts"], "L2": counts["episodes"]}

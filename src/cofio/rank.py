@@ -1,0 +1,210 @@
+"""The only place where scores mix. Every constant of the ranking is named here, with the figure behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import date
+from typing import Final
+
+import numpy as np
+
+from cofio.cue import Cue
+from cofio.graph.csr import MemoryGraph
+from cofio.graph.spread import Evidence, unit_range
+from cofio.records import SEMANTIC_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s
+from cofio.text.dates import DateSpan, date_match
+from cofio.text.terms import stem, stems
+
+# Hybrid H = .4 BM25 + .6 dense: convex fusion beats reciprocal ranks by .02 to .10 recall@10 (lab 1 §5).
+HYBRID_TERMS: Final = 0.4
+# F = .5 terms + .5 context, flat from .4 to .6 (lab 1 §1).
+SPREAD_TERMS: Final = 0.5
+# U = .6 F + .4 H: LoCoMo recall@10 .757 against .669 of H alone (lab 1 §2, dev).
+SPREAD_SHARE: Final = 0.6
+# + .1 for a full-length utterance: part of U above; features beat vectors as additive priors (lab 1 §6).
+LENGTH_PRIOR: Final = 0.1
+FULL_LENGTH_WORDS: Final = 25
+# + .2 if the question names exactly one participant and this is the speaker. More hurts questions whose
+# premise swaps speakers: at .4 their recall falls from .878 to .616 (lab 1 §2).
+SPEAKER_PRIOR: Final = 0.2
+# + .3 for a date named in the question: recall@10 .721 → .843 on the questions with a date (lab 1 §2).
+DATE_PRIOR: Final = 0.3
+# − .1 for an utterance that is nothing but a question.
+QUESTION_PRIOR: Final = 0.1
+# + .2 for the meeting when several are in scope: pooled QMSum right meeting in the top 5 .581 → .605 (lab 1 §3).
+MEETING_PRIOR: Final = 0.2
+# A context is as good as the mean of its five best turns (lab 2 §2).
+CONTEXT_TURNS: Final = 5
+# A concept's score: its label's share of the question, and its centroid.
+CONCEPT_LABEL: Final = 0.5
+
+# confidence = sigmoid(c0 + c · signals): AUROC .88 to .97, calibrated (lab 2 §4a).
+CONFIDENCE: Final = (-6.47, 7.61, 4.50, 1.91, 1.47)
+# Support for a question that names one speaker: catches swapped speakers, AUROC .83 (lab 2 §4b).
+SUPPORT: Final = (-3.01, 5.21, 2.26, -0.78, 3.31)
+SUPPORT_SHARPNESS: Final = 15.0
+AGREEMENT_DEPTH: Final = 10
+
+
+def hybrid(evidence: Evidence) -> Float32s:
+    """H of each candidate: what plain hybrid search would rank by; within [0, 1]."""
+    return HYBRID_TERMS * unit_range(evidence.bm25) + (1 - HYBRID_TERMS) * unit_range(evidence.dense)
+
+
+def content_spread(evidence: Evidence, *, wide: bool) -> Float32s:
+    """F of each candidate under kernel M, or L if `wide`; 0 for utterances that carry no activation."""
+    terms, context = (
+        (evidence.terms_l, evidence.context_l) if wide else (evidence.terms_m, evidence.context_m)
+    )
+    spoken = evidence.turn >= 0
+    spread = np.zeros(evidence.rows.size, np.float32)
+    spread[spoken] = SPREAD_TERMS * unit_range(terms[spoken]) + (1 - SPREAD_TERMS) * unit_range(context[spoken])
+    return spread
+
+
+def rank_episodes(evidence: Evidence, graph: MemoryGraph, cue: Cue, *, spreading: bool) -> Float32s:
+    """The score of each candidate row: U with its priors, or plain H if `spreading` is off (DESIGN §3 points 4-5)."""
+    if not spreading:
+        return hybrid(evidence)
+    return unsteered(evidence, graph, cue) + _speaker_prior(evidence, graph, cue)
+
+
+def unsteered(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> Float32s:
+    """U with every prior but the speaker's, which the test of support must not see."""
+    rows = evidence.rows
+    mixed = unit_range(
+        SPREAD_SHARE * unit_range(content_spread(evidence, wide=False))
+        + (1 - SPREAD_SHARE) * unit_range(hybrid(evidence))
+    )
+    score = mixed + LENGTH_PRIOR * np.minimum(1.0, graph.words[rows] / FULL_LENGTH_WORDS)
+    score -= QUESTION_PRIOR * graph.pure_question[rows]
+    meeting = graph.meeting_of_row[rows]
+    score += MEETING_PRIOR * evidence.meeting[meeting]
+    if cue.dates:
+        score += DATE_PRIOR * _date_matches(graph, cue.dates)[meeting]
+    return score.astype(np.float32)
+
+
+def rank_contexts(
+    evidence: Evidence, graph: MemoryGraph, cue: Cue, *, spreading: bool
+) -> tuple[Int32s, Float32s]:
+    """The contexts that hold candidates, with their scores: the mean of the five best turns of each by F_L.
+
+    Returns (context numbers, scores). With `spreading` off a turn counts by H.
+    """
+    turn_score = content_spread(evidence, wide=True) if spreading else hybrid(evidence)
+    contexts = graph.context_of_row[evidence.rows]
+    order = np.lexsort((-turn_score, contexts))
+    contexts, turn_score = contexts[order], turn_score[order]
+    found, first, size = np.unique(contexts, return_index=True, return_counts=True)
+    place = np.arange(contexts.size) - np.repeat(first, size)
+    best = np.where(place < CONTEXT_TURNS, turn_score, 0.0)
+    held = np.searchsorted(graph.row_of_turn, graph.context_last[found]) - np.searchsorted(
+        graph.row_of_turn, graph.context_first[found]
+    )
+    score = np.add.reduceat(best, first) / np.clip(held, 1, CONTEXT_TURNS) if found.size else best
+    if spreading:
+        meeting = graph.context_meeting[found]
+        score = score + MEETING_PRIOR * evidence.meeting[meeting]
+        if cue.dates:
+            score = score + DATE_PRIOR * _date_matches(graph, cue.dates)[meeting]
+    return found.astype(np.int32), score.astype(np.float32)
+
+
+def rank_concepts(graph: MemoryGraph, cue: Cue, vector: Float32s, hits: Iterable[int]) -> tuple[Int32s, Float32s]:
+    """The concepts that the question names or whose centroid is near, with their scores in [0, 1].
+
+    ½ share of the label's stems that the question holds + ½ cosine to the centroid. People only by name: the
+    centroid of all that somebody said is near to everything.
+    """
+    asked = frozenset(cue.stems)
+    named = {number for s in asked for number in graph.concepts_of_stem.get(s, ())}
+    near = {number for number in hits if graph.concepts[number].kind is not ConceptKind.PERSON}
+    numbers = np.array(sorted(named | near), np.int32)
+    cosine = graph.concept_vectors[numbers][:, :SEMANTIC_DIMENSIONS] @ vector[:SEMANTIC_DIMENSIONS]
+    labels = [frozenset(stems(graph.concepts[number].label)) for number in numbers]
+    share = np.array([len(label & asked) / len(label) if label else 0.0 for label in labels], np.float32)
+    return numbers, (CONCEPT_LABEL * share + (1 - CONCEPT_LABEL) * np.clip(cosine, 0.0, 1.0)).astype(np.float32)
+
+
+def confidence(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> float:
+    """The probability that this memory holds an answer at all, in [0, 1] (DESIGN §3 point 11).
+
+    A question that names one speaker is also tested for support by what that speaker said: the result is the
+    geometric mean of the two.
+    """
+    if evidence.rows.size == 0:
+        return 0.0
+    spoken = evidence.turn >= 0
+    best = float(evidence.cosine.max())
+    terms = float(evidence.terms_m.max()) / (2.2 * evidence.idf_all) if evidence.idf_all else 0.0
+    known = evidence.idf_known / evidence.idf_all if evidence.idf_all else 0.0
+    top = [
+        set(evidence.rows[spoken][np.argsort(-channel[spoken], kind="stable")[:AGREEMENT_DEPTH]].tolist())
+        for channel in (evidence.terms_m, evidence.context_m)
+    ]
+    agree = len(top[0] & top[1]) / AGREEMENT_DEPTH
+    held = _sigmoid(float(np.dot(CONFIDENCE, (1.0, best, terms, known, agree))))
+    if cue.person is None:
+        return held
+    return math.sqrt(held * support(evidence, graph, cue))
+
+
+def support(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> float:
+    """How well what is found fits the one speaker that the question names, in [0, 1] (lab 2 §4b).
+
+    Consistent is a turn of the named speaker that speaks of himself, or one of another that addresses or
+    mentions him; inconsistent is another speaker speaking of himself.
+    """
+    rows = evidence.rows
+    named = graph.speakers[rows] == cue.person
+    if not named.any() or named.all():
+        return 0.5
+    about = named | graph.second_person[rows] | _mentions(graph, rows, cue.person)
+    consistent = (named & (graph.first_person[rows] | ~graph.second_person[rows])) | (~named & about)
+    inconsistent = ~named & graph.first_person[rows] & ~about
+    u, h = unsteered(evidence, graph, cue), unit_range(hybrid(evidence))
+    soft = (_log_sum(u[named]) - _log_sum(u[~named])) / SUPPORT_SHARPNESS
+    margin_h = _margin(h, consistent, inconsistent)
+    margin_u = _margin(u, consistent, inconsistent)
+    top = np.argsort(-u, kind="stable")[:5]
+    return _sigmoid(float(np.dot(SUPPORT, (1.0, soft, margin_h, margin_u, consistent[top].mean()))))
+
+
+def _speaker_prior(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> Float32s:
+    if cue.person is None:
+        return np.zeros(evidence.rows.size, np.float32)
+    return (SPEAKER_PRIOR * (graph.speakers[evidence.rows] == cue.person)).astype(np.float32)
+
+
+def _date_matches(graph: MemoryGraph, spans: tuple[DateSpan, ...]) -> Float32s:
+    matches = np.zeros(len(graph.blocks), np.float32)
+    for meeting, day in enumerate(graph.meeting_day):
+        if day > 0:
+            matches[meeting] = max(date_match(date.fromordinal(int(day)), span) for span in spans)
+    return matches
+
+
+def _mentions(graph: MemoryGraph, rows: Int32s, person: int | None) -> Bools:
+    """Which rows say the first name of a speaker."""
+    if person is None:
+        return np.zeros(rows.size, np.bool_)
+    first_name = stem(graph.lexicons.speakers[person].split()[0].lower())
+    term = graph.lexicons.terms.find(first_name)
+    if not 0 <= term < graph.posting_start.size - 1:
+        return np.zeros(rows.size, np.bool_)
+    return np.isin(rows, graph.posting_row[graph.posting_start[term] : graph.posting_start[term + 1]])
+
+
+def _margin(score: Float32s, consistent: Bools, inconsistent: Bools) -> float:
+    return float(score[consistent].max(initial=0.0)) - float(score[inconsistent].max(initial=0.0))
+
+
+def _log_sum(values: Float32s) -> float:
+    peak = float(values.max())
+    return SUPPORT_SHARPNESS * peak + math.log(float(np.exp(SUPPORT_SHARPNESS * (values - peak)).sum()))
+
+
+def _sigmoid(x: float) -> float:
+    return 1.0 / (1.0 + math.exp(-x))

@@ -1,0 +1,166 @@
+"""Everything a process holds open: opened once, in order, and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+from filelock import FileLock, Timeout
+
+from cofio.cache import AnswerCache
+from cofio.embed.batcher import Batcher
+from cofio.embed.onnx import OnnxEncoder, TextEncoder
+from cofio.errors import InvalidSettings, StoreInUse, Unavailable, VectorStoreUnavailable
+from cofio.livegraph import LiveGraph
+from cofio.settings import Settings
+from cofio.store import outbox
+from cofio.store.database import Database, queries
+from cofio.store.vectors import VectorIndex
+from cofio.store.vectors_edge import EdgeIndex
+from cofio.store.vectors_server import ServerIndex
+
+_log = structlog.get_logger(__name__)
+
+LOCK_NAME: Final = "cofio.lock"
+DATABASE_NAME: Final = "cofio.sqlite3"
+VECTORS_NAME: Final = "vectors"
+RETRY_S: Final = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """The open stores, the encoder, the current graph and the cache of one process.
+
+    `writing` holds one lock a meeting that is being written, so that two ingests of one meeting take turns;
+    `batch_waiting` wakes the worker of `cofio.batches`.
+    """
+
+    settings: Settings
+    database: Database
+    index: VectorIndex
+    encoder: TextEncoder
+    batcher: Batcher
+    live: LiveGraph
+    cache: AnswerCache
+    writing: dict[str, asyncio.Lock] = field(default_factory=dict)
+    batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    _paying: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def settle(self) -> bool:
+        """The graph holds all that was committed, and so does the vector index if it answers.
+
+        Returns whether the index took everything. What it could not take stays owed and is paid later.
+        """
+        await self.live.catch_up()
+        try:
+            async with self._paying:
+                await outbox.pay(self.database, self.index)
+        except VectorStoreUnavailable as error:
+            _log.warning("index_debt", reason=error.detail)
+            return False
+        return True
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self, meeting_id: str) -> AsyncIterator[None]:
+        """Nobody else of this process writes this meeting meanwhile."""
+        lock = self.writing.setdefault(meeting_id, asyncio.Lock())
+        async with lock:
+            yield
+        if not lock.locked() and self.writing.get(meeting_id) is lock:
+            del self.writing[meeting_id]
+
+
+@contextlib.asynccontextmanager
+async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -> AsyncIterator[Runtime]:
+    """A runtime over `settings.data_dir`; all of it is closed again when the block ends.
+
+    Debt that an earlier process left to the vector index is paid before the block begins. `encoder` is the
+    model's unless one is given. Raises `StoreInUse`, `ModelMissing`, `StoreTooNew`, `InvalidSettings` or
+    `Unavailable`, each with what mends it.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        _hold(settings.data_dir, stack)
+        if encoder is None:
+            encoder = await asyncio.to_thread(
+                OnnxEncoder.open, settings.model_dir, precision=settings.precision, threads=1
+            )
+        batcher = Batcher(
+            encoder, workers=settings.encoder_threads, max_pending_texts=settings.max_pending_queries
+        )
+        stack.push_async_callback(batcher.aclose)
+        database = await Database.open(settings.data_dir / DATABASE_NAME)
+        stack.push_async_callback(database.aclose)
+        await _check_encoder(database, encoder)
+        index = await _open_index(settings)
+        stack.push_async_callback(index.aclose)
+        runtime = Runtime(
+            settings=settings,
+            database=database,
+            index=index,
+            encoder=encoder,
+            batcher=batcher,
+            live=await LiveGraph.open(database),
+            cache=AnswerCache(entries=settings.cache_entries, ttl_s=settings.cache_ttl_s),
+        )
+        if await database.version() and not any((await index.counts()).values()):
+            # The index was thrown away, or this is a new one: it is owed everything.
+            await outbox.owe_everything(database)
+        await runtime.settle()
+        debtor = asyncio.create_task(_pay_debts(runtime), name="index-debt")
+        stack.push_async_callback(_stop, debtor)
+        yield runtime
+
+
+def _hold(data_dir: Path, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> None:
+    """This process alone holds the data directory until the stack unwinds; a killed holder lets go by itself."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(data_dir / LOCK_NAME)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreInUse(
+            f"Another cofio process holds {data_dir}. Stop it, choose another --data-dir, "
+            "or send requests to it with --url."
+        ) from error
+    except OSError as error:
+        raise Unavailable(f"The data directory {data_dir} cannot be written: {error.strerror}.") from error
+    stack.callback(lock.release)
+
+
+async def _check_encoder(database: Database, encoder: TextEncoder) -> None:
+    """Vectors of two encoders do not compare: a store keeps to the one that it was begun with."""
+    async with database.write() as connection:
+        known = await queries.fact(connection, name="encoder")
+        if known is None:
+            await queries.set_fact(connection, name="encoder", value=encoder.fingerprint)
+        elif known != encoder.fingerprint:
+            raise InvalidSettings(
+                f"This store's vectors were made by the encoder {known}, not by {encoder.fingerprint}. "
+                "Set `precision` and `model_dir` as they were, or ingest into a new --data-dir.",
+                field="precision",
+            )
+
+
+async def _open_index(settings: Settings) -> VectorIndex:
+    if settings.qdrant_url is None:
+        return await EdgeIndex.open(settings.data_dir / VECTORS_NAME)
+    key = settings.qdrant_api_key
+    return await ServerIndex.open(settings.qdrant_url, api_key=key.get_secret_value() if key else None)
+
+
+async def _pay_debts(runtime: Runtime) -> None:
+    while True:
+        await asyncio.sleep(RETRY_S)
+        if await runtime.database.index_debt():
+            await runtime.settle()
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,97 @@
+"""One serving process: stores opened, HTTP listening, both closed in order after a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import orjson
+import uvicorn
+from rich.console import Console
+
+from cofio import files
+from cofio.http.app import create_app
+from cofio.loading import remember
+from cofio.runtime import Runtime, open_runtime
+from cofio.settings import Settings
+from cofio.show import show_outcomes
+
+LOADED_NAME: Final = "loaded.txt"
+
+
+async def serve(settings: Settings, *, load: Path | None, example: str, console: Console) -> None:
+    """Returns once the service has ended after SIGINT or SIGTERM, everything closed.
+
+    `load` names transcripts to remember first, once for a data directory. When the service listens, a command
+    that asks `example` is printed. Raises what `open_runtime` raises.
+    """
+    console.print(f"Opening the stores in {settings.data_dir}", highlight=False)
+    async with open_runtime(settings) as runtime:
+        if load is not None:
+            await _load_once(runtime, load, console)
+        config = uvicorn.Config(
+            create_app(settings, runtime),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,  # configure_logging has set up uvicorn's loggers too
+            access_log=False,  # cofio.access logs each request with its id and route
+            server_header=False,
+            ws="none",
+            lifespan="on",
+            timeout_graceful_shutdown=10,
+        )
+        await _Server(config, lambda: _announce(settings, example, console)).serve()
+
+
+def _announce(settings: Settings, example: str, console: Console) -> None:
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    base = f"http://{shown}:{settings.port}"
+    body = orjson.dumps({"query": example}).decode().replace("'", "'\\''")
+    command = f"curl -s {base}/api/v2/query -H 'Content-Type: application/json' -d '{body}'"
+    console.print(f"\nReady on {base} (documentation at {base}/docs). Try:\n", highlight=False)
+    console.print(f"{command}\n", highlight=False, markup=False, soft_wrap=True)
+
+
+async def _load_once(runtime: Runtime, path: Path, console: Console) -> None:
+    """The transcripts under `path` are remembered, unless this data directory has loaded them before.
+
+    A mark beside the stores tells: what a user deleted later must not come back at the next start.
+    """
+    mark = runtime.settings.data_dir / LOADED_NAME
+    if mark.exists() and path.name in mark.read_text(encoding="utf-8").splitlines():
+        return
+    outcomes = await remember(runtime, list(files.find([path])), {}, console)
+    show_outcomes(console, outcomes)
+    if not any(outcome.failed for outcome in outcomes):
+        with mark.open("a", encoding="utf-8") as lines:
+            lines.write(f"{path.name}\n")
+
+
+class _Server(uvicorn.Server):
+    """Calls `on_ready` once it listens; after SIGINT or SIGTERM it returns, so that the stores are closed.
+
+    Uvicorn's own server raises the signal again at its end, which kills the process before that.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+

@@ -1,0 +1,163 @@
+"""All settings of one process, in one frozen value. It is built at the edge and handed down."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from cofio.errors import InvalidSettings
+
+ENV_PREFIX: Final = "COFIO_"
+CONFIG_VARIABLE: Final = "COFIO_CONFIG"
+
+# What slowapi understands, less its aliases: "600/minute", "5/10 second". Empty means no limit.
+Rate = Annotated[str, Field(pattern=r"^([1-9]\d*/([1-9]\d* )?(second|minute|hour|day))?$")]
+
+
+class Settings(BaseSettings):
+    """The settings of one process.
+
+    Sources, the first one wins: arguments of the constructor, environment variables `COFIO_<NAME>`, the TOML
+    file that `COFIO_CONFIG` names, defaults. An unknown name in any of them raises. Use `load_settings` for
+    errors that a user can read.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", validate_default=True
+    )
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the service listens on.")
+    port: int = Field(default=8000, ge=1, le=65535, description="TCP port that the service listens on.")
+    data_dir: Path = Field(
+        default=Path("data/store"),
+        description="Folder of the stores: the database, the embedded vector store and the graph snapshot.",
+    )
+    model_dir: Path = Field(
+        default=Path("models"),
+        description="Folder of the encoder's files, as scripts/setup_model.py places them.",
+    )
+    precision: Literal["int8", "fp32"] = Field(
+        default="int8", description="Arithmetic of the encoder: int8 is several times faster, fp32 is exact."
+    )
+    encoder_threads: int = Field(default=2, ge=1, le=256, description="Threads of one encoder call.")
+    max_pending_queries: int = Field(
+        default=256, ge=1, description="Queries that may wait for the encoder; further ones are answered 503."
+    )
+    qdrant_url: str | None = Field(
+        default=None, description="URL of a Qdrant server. Unset: the embedded engine, under data_dir."
+    )
+    qdrant_api_key: SecretStr | None = Field(default=None, description="API key of the Qdrant server.")
+    cache_entries: int = Field(default=2048, ge=1, description="Answers that the cache holds at most.")
+    cache_ttl_s: float = Field(
+        default=600.0, gt=0, description="Seconds after which a cached answer is dropped."
+    )
+    max_body_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024,
+        description="Largest request body in bytes; a larger one is answered 413.",
+    )
+    max_transcript_chars: int = Field(
+        default=8_000_000, ge=1, description="Longest transcript in characters."
+    )
+    max_batch_meetings: int = Field(default=500, ge=1, description="Most meetings that one batch may hold.")
+    max_participants: int = Field(default=500, ge=1, description="Most participants that a meeting may list.")
+    max_metadata_bytes: int = Field(
+        default=16_384, ge=2, description="Largest metadata of a meeting, in bytes of its JSON form."
+    )
+    query_rate: Rate = Field(
+        default="600/minute", description='Queries that one client may send; "" for no limit.'
+    )
+    ingest_rate: Rate = Field(
+        default="120/minute", description='Ingest requests that one client may send; "" for no limit.'
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level that is logged."
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="Log lines for people (console) or for a log collector (json)."
+    )
+
+    @field_validator("qdrant_url", "qdrant_api_key", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        # TOML has no null, and an environment file often lists a name with nothing behind it.
+        return None if value == "" else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources in order of precedence, unknown environment variables refused."""
+        return init_settings, _KnownVariables(settings_cls), InitSettingsSource(settings_cls, _config_file())
+
+
+class _KnownVariables(EnvSettingsSource):
+    """Environment variables, of which one with our prefix that names no setting raises InvalidSettings."""
+
+    def __call__(self) -> dict[str, Any]:
+        known = {f"{ENV_PREFIX}{name}".upper() for name in self.settings_cls.model_fields} | {CONFIG_VARIABLE}
+        unknown = sorted(
+            name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known
+        )
+        if unknown:
+            raise InvalidSettings(
+                f"unknown environment variable{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}; "
+                f"known are {', '.join(sorted(known))}",
+                field=unknown[0],
+            )
+        return super().__call__()
+
+
+def _config_file() -> dict[str, Any]:
+    """What the file named by COFIO_CONFIG holds; empty if none is named."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if not named:
+        return {}
+    try:
+        return tomllib.loads(Path(named).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettings(
+            f"cannot read the settings file {named}: {error.strerror}", field=CONFIG_VARIABLE
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(
+            f"the settings file {named} is not valid TOML: {error}", field=CONFIG_VARIABLE
+        ) from error
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings of this process, `overrides` before every other source; None means not given.
+
+    Raises InvalidSettings, which names each unknown or impossible setting.
+    """
+    given: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = [
+            (".".join(map(str, problem["loc"])) or "settings", problem["type"], problem["msg"])
+            for problem in error.errors(include_url=False, include_input=False)
+        ]
+    told = "; ".join(
+        f"unknown setting {name}" if kind == "extra_forbidden" else f"{name}: {message}"
+        for name, kind, message in problems
+    )
+    if any(kind == "extra_forbidden" for _, kind, _ in problems):
+        told += f". Known are {', '.join(Settings.model_fields)}"
+    raise InvalidSettings(told, field=problems[0][0])

@@ -1,0 +1,335 @@
+"""Meetings in the truth: each is written, and deleted, with all that it became, in one transaction."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import aiosqlite
+import numpy as np
+import orjson
+
+from cofio.errors import InvalidInput, NotFound
+from cofio.memories import MeetingMemories, Memory
+from cofio.records import Deletion, Float32s, Level, MeetingPage, MeetingSummary, MemoryType
+from cofio.store.concepts import refresh_concepts
+from cofio.store.database import Database, queries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeetingRecord:
+    """A meeting's own facts, as they are stored beside its memories."""
+
+    meeting_id: str
+    project: str
+    series: str | None
+    title: str
+    date: date | None
+    external_id: str | None
+    format: str
+    participants: tuple[str, ...]
+    metadata: Mapping[str, object]
+    content_hash: str
+    duration_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMeeting:
+    """What is known of a meeting that was stored before: its key, its content and its episodes' vectors."""
+
+    key: int
+    content_hash: str
+    format: str
+    vectors: Mapping[str, Float32s]  # (400,) by memory id of the episode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenQuestion:
+    """A question that another meeting of the project left open. `vector` is (400,)."""
+
+    concept_key: str
+    memory_id: str
+    content: str
+    vector: Float32s
+    date: date | None
+    series: str | None
+
+
+async def stored_meeting(database: Database, meeting_id: str) -> StoredMeeting | None:
+    """The meeting as it is stored, or None."""
+    async with database.read() as connection:
+        row = await queries.meeting(connection, meeting_id=meeting_id)
+        if row is None:
+            return None
+        episodes = [episode async for episode in queries.episodes_of_meeting(connection, meeting=row["id"])]
+    return StoredMeeting(
+        key=row["id"],
+        content_hash=row["content_hash"],
+        format=row["format"],
+        vectors={episode["memory_id"]: np.frombuffer(episode["vector"], "<f4") for episode in episodes},
+    )
+
+
+async def project_knowledge(
+    database: Database, project: str, meeting_key: int | None, limit: int
+) -> tuple[frozenset[str], tuple[OpenQuestion, ...]]:
+    """The concept keys that the project knows, and the questions that its other meetings left open."""
+    async with database.read() as connection:
+        keys = frozenset([row["concept_key"] async for row in queries.concept_keys_of_project(connection, project=project)])
+        rows = [
+            row
+            async for row in queries.open_questions(
+                connection, project=project, meeting=-1 if meeting_key is None else meeting_key, limit=limit
+            )
+        ]
+    return keys, tuple(
+        OpenQuestion(
+            concept_key=row["concept_key"],
+            memory_id=row["memory_id"],
+            content=row["content"],
+            vector=np.frombuffer(row["vector"], "<f4"),
+            date=date.fromisoformat(row["date"]) if row["date"] else None,
+            series=row["series"],
+        )
+        for row in rows
+    )
+
+
+async def save_meeting(database: Database, record: MeetingRecord, memories: MeetingMemories) -> None:
+    """The meeting is stored exactly as `memories` say, with its share in the project's concepts.
+
+    One transaction writes the meeting, its memories, edges and mentions, the concepts that they change, the debt
+    to the vector index and one change of version. Memories that it had before and has no more are gone.
+    """
+    async with database.write() as connection:
+        await queries.save_meeting(connection, **_meeting_row(record))
+        stored = await queries.meeting(connection, meeting_id=record.meeting_id)
+        key = int(stored["id"])
+        before = {
+            (row["memory_id"], row["level"])
+            async for row in queries.memory_ids_of_meeting(connection, meeting=key)
+        }
+        kept = [*memories.episodes, *memories.contexts]
+        gone = before - {(memory.memory_id, int(memory.level)) for memory in kept}
+        old_keys = {row["concept_key"] async for row in queries.concept_keys_of_meeting(connection, meeting=key)}
+        await queries.delete_edges_of_meeting(connection, meeting=key)
+        await queries.delete_memories(connection, [{"memory_id": memory_id} for memory_id, _ in sorted(gone)])
+        await queries.delete_mentions_of_meeting(connection, meeting=key)
+        await queries.save_memories(connection, [_memory_row(memory, record.project, key) for memory in kept])
+        await _save_edges(connection, memories)
+        await queries.save_mentions(connection, _mention_rows(memories, record.project, key))
+        await _owe(connection, "delete", gone)
+        await _owe(connection, "upsert", [(memory.memory_id, int(memory.level)) for memory in kept])
+        keys = old_keys | {mention.key for mention in memories.mentions}
+        await _record_change(connection, record.project, keys, key)
+
+
+async def delete_meeting(database: Database, meeting_id: str) -> Deletion:
+    """The meeting, its memories, edges, mentions and its titles in operations are gone; concepts are refreshed.
+
+    Raises `NotFound` if there is no such meeting.
+    """
+    async with database.write() as connection:
+        row = await _existing(connection, meeting_id)
+        key = int(row["id"])
+        memories = [
+            (memory["memory_id"], memory["level"])
+            async for memory in queries.memory_ids_of_meeting(connection, meeting=key)
+        ]
+        edges = int(await queries.count_edges_of_meeting(connection, meeting=key))
+        keys = {mention["concept_key"] async for mention in queries.concept_keys_of_meeting(connection, meeting=key)}
+        before = int((await queries.counts(connection))["l0"])
+        await queries.delete_meeting(connection, id=key)
+        await queries.forget_meeting_in_operations(connection, meeting_id=meeting_id)
+        await _owe(connection, "delete", memories)
+        await _record_change(connection, row["project"], keys, key)
+        concepts = before - int((await queries.counts(connection))["l0"])
+    return Deletion(
+        meeting_id=meeting_id,
+        removed_memories={
+            "L0": concepts,
+            "L1": sum(level == Level.CONTEXT for _, level in memories),
+            "L2": sum(level == Level.EPISODE for _, level in memories),
+        },
+        removed_edges=edges,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """How much a stored meeting holds: memories by level and type, edges by kind."""
+
+    by_level: Mapping[str, int]
+    by_type: Mapping[str, int]
+    edges: Mapping[str, int]
+
+
+async def holdings(connection: aiosqlite.Connection, key: int) -> Holdings:
+    """What the meeting with row id `key` holds now."""
+    by_level = {"L0": int(await queries.concept_count(connection, meeting=key)), "L1": 0, "L2": 0}
+    by_type = {kind.value: 0 for kind in MemoryType}
+    async for row in queries.memory_counts(connection, meeting=key):
+        by_level[Level(row["level"]).label] += row["n"]
+        if row["level"] == Level.EPISODE:
+            by_type[row["memory_type"]] += row["n"]
+    edges = {row["kind"]: int(row["n"]) async for row in queries.edge_counts(connection, meeting=key)}
+    return Holdings(by_level=by_level, by_type=by_type, edges=edges)
+
+
+async def meeting_holdings(database: Database, meeting_id: str) -> Holdings:
+    """What a meeting holds now; raises `NotFound` if there is none."""
+    async with database.read() as connection:
+        row = await _existing(connection, meeting_id)
+        return await holdings(connection, row["id"])
+
+
+async def meeting_summary(database: Database, meeting_id: str) -> MeetingSummary:
+    """One stored meeting; raises `NotFound` if there is none."""
+    async with database.read() as connection:
+        return await _summary(connection, await _existing(connection, meeting_id))
+
+
+async def page_of_meetings(
+    database: Database, *, limit: int, cursor: str | None, project: str | None, series: str | None
+) -> MeetingPage:
+    """One page of the meetings, newest first. Raises `InvalidInput` for a cursor that no page gave."""
+    after_date, after_id = _read_cursor(cursor) if cursor is not None else (None, None)
+    async with database.read() as connection:
+        rows = [
+            row
+            async for row in queries.page_of_meetings(
+                connection,
+                project=project,
+                series=series,
+                after_date=after_date,
+                after_id=after_id,
+                limit=limit + 1,
+            )
+        ]
+        total = int(await queries.count_meetings(connection, project=project, series=series))
+        meetings = [await _summary(connection, row) for row in rows[:limit]]
+    more = len(rows) > limit
+    return MeetingPage(
+        meetings=tuple(meetings), total=total, next_cursor=_write_cursor(rows[limit - 1]) if more else None
+    )
+
+
+async def _existing(connection: aiosqlite.Connection, meeting_id: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = await queries.meeting(connection, meeting_id=meeting_id)
+    if row is None:
+        raise NotFound(f"There is no meeting {meeting_id}.", field="meeting_id")
+    return row
+
+
+async def _save_edges(connection: aiosqlite.Connection, memories: MeetingMemories) -> None:
+    ends = orjson.dumps(sorted({end for edge in memories.edges for end in (edge.source, edge.target)})).decode()
+    ids = {row["memory_id"]: row["id"] async for row in queries.memory_rowids(connection, memory_ids=ends)}
+    # The question of another meeting may have been deleted since it was read.
+    rows = [
+        {"source": ids[edge.source], "target": ids[edge.target], "kind": edge.kind.value, "weight": edge.weight}
+        for edge in memories.edges
+        if edge.target in ids
+    ]
+    await queries.save_edges(connection, rows)
+
+
+async def _owe(connection: aiosqlite.Connection, operation: str, memories: Sequence[tuple[str, int]] | set[tuple[str, int]]) -> None:
+    rows = [{"level": level, "memory_id": memory_id, "operation": operation} for memory_id, level in sorted(memories)]
+    await queries.owe(connection, rows)
+
+
+async def _record_change(connection: aiosqlite.Connection, project: str, keys: set[str], meeting: int) -> None:
+    concepts = await refresh_concepts(connection, project=project, keys=keys, meeting=meeting)
+    version = await queries.record_change(connection, meeting=meeting, concepts=orjson.dumps(list(concepts)).decode())
+    await queries.forget_old_changes(connection, version=version)
+
+
+def _meeting_row(record: MeetingRecord) -> dict[str, object]:
+    return {
+        "meeting_id": record.meeting_id,
+        "project": record.project,
+        "series": record.series,
+        "title": record.title,
+        "date": record.date.isoformat() if record.date else None,
+        "external_id": record.external_id,
+        "format": record.format,
+        "participants": orjson.dumps(list(record.participants)).decode(),
+        "metadata": orjson.dumps(dict(record.metadata)).decode(),
+        "content_hash": record.content_hash,
+        "duration_s": record.duration_s,
+        "ingested_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _memory_row(memory: Memory, project: str, meeting: int) -> dict[str, object]:
+    return {
+        "memory_id": memory.memory_id,
+        "level": int(memory.level),
+        "project": project,
+        "meeting": meeting,
+        "position": memory.position,
+        "memory_type": memory.memory_type.value,
+        "content": memory.content,
+        "words": memory.words,
+        "speaker": memory.speaker,
+        "start_s": memory.start_s,
+        "end_s": memory.end_s,
+        "pure_question": memory.pure_question,
+        "details": orjson.dumps(dict(memory.details)).decode(),
+        "vector": memory.vector.astype("<f4").tobytes(),
+    }
+
+
+def _mention_rows(memories: MeetingMemories, project: str, meeting: int) -> list[dict[str, object]]:
+    return [
+        {
+            "project": project,
+            "concept_key": mention.key,
+            "meeting": meeting,
+            "kind": mention.kind.value,
+            "label": mention.label,
+            "salience": mention.salience,
+            "contexts": mention.contexts,
+            "episodes": orjson.dumps(list(mention.episodes)).decode(),
+            "definition": mention.definition,
+            "vector_sum": mention.vector_sum.astype("<f4").tobytes(),
+        }
+        for mention in memories.mentions
+    ]
+
+
+async def _summary(connection: aiosqlite.Connection, row: sqlite3.Row) -> MeetingSummary:
+    held = await holdings(connection, row["id"])
+    return MeetingSummary(
+        meeting_id=row["meeting_id"],
+        title=row["title"],
+        date=row["date"],
+        project=row["project"],
+        series=row["series"],
+        external_id=row["external_id"],
+        format=row["format"],
+        participants=tuple(orjson.loads(row["participants"])),
+        duration_s=row["duration_s"],
+        memories_by_level=held.by_level,
+        ingested_at=row["ingested_at"],
+        metadata=orjson.loads(row["metadata"]),
+    )
+
+
+def _write_cursor(row: sqlite3.Row) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([row["date"] or "", row["id"]])).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[str, int]:
+    try:
+        after_date, after_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode()))
+        return str(after_date), int(after_id)
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise InvalidInput(
+            "The cursor is not one that a page of meetings gave; leave it out to start at the first page.",
+            field="cursor",
+        ) from error

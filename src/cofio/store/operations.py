@@ -1,0 +1,122 @@
+"""Batches in the truth: acknowledged with every meeting's full text, so that a kill loses none."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+
+from cofio.errors import NotFound
+from cofio.records import Operation, OperationItem
+from cofio.store.database import Database, queries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingMeeting:
+    """One meeting of a batch that is still to be ingested; `payload` is what `create_operation` was given."""
+
+    position: int
+    payload: bytes
+
+
+async def create_operation(database: Database, meetings: Sequence[tuple[str, bytes]]) -> str:
+    """A pending operation over (title, payload) pairs is stored; returns its id."""
+    operation_id = str(uuid.uuid4())
+    async with database.write() as connection:
+        await queries.create_operation(connection, operation_id=operation_id, created_at=_now())
+        rows = [
+            {"operation_id": operation_id, "position": position, "title": title, "payload": payload.decode()}
+            for position, (title, payload) in enumerate(meetings)
+        ]
+        await queries.add_operation_meetings(connection, rows)
+    return operation_id
+
+
+async def unfinished_operations(database: Database) -> tuple[str, ...]:
+    """The operations that are not finished, oldest first."""
+    async with database.read() as connection:
+        return tuple([row["operation_id"] async for row in queries.unfinished_operations(connection)])
+
+
+async def start_operation(database: Database, operation_id: str) -> tuple[PendingMeeting, ...]:
+    """The operation is running; returns its meetings that are still pending, in their order."""
+    async with database.write() as connection:
+        await queries.start_operation(connection, operation_id=operation_id, started_at=_now())
+        return tuple(
+            [
+                PendingMeeting(position=row["position"], payload=row["payload"].encode())
+                async for row in queries.pending_meetings(connection, operation_id=operation_id)
+            ]
+        )
+
+
+async def settle_meeting(
+    database: Database,
+    operation_id: str,
+    position: int,
+    *,
+    succeeded: bool,
+    result: Mapping[str, object],
+    meeting_id: str | None,
+) -> None:
+    """One meeting of the operation has its result, and its text is no longer kept in the operation."""
+    async with database.write() as connection:
+        await queries.settle_operation_meeting(
+            connection,
+            operation_id=operation_id,
+            position=position,
+            status="succeeded" if succeeded else "failed",
+            result=orjson.dumps(result).decode(),
+            meeting_id=meeting_id,
+        )
+
+
+async def finish_operation(database: Database, operation_id: str) -> None:
+    """The operation is finished."""
+    async with database.write() as connection:
+        await queries.finish_operation(connection, operation_id=operation_id, finished_at=_now())
+
+
+async def read_operation(database: Database, operation_id: str) -> Operation:
+    """The operation as it stands; raises `NotFound` if there is none."""
+    async with database.read() as connection:
+        row = await queries.operation(connection, operation_id=operation_id)
+        if row is None:
+            raise NotFound(f"There is no operation {operation_id}.", field="operation_id")
+        items = [_item(item) async for item in queries.operation_meetings(connection, operation_id=operation_id)]
+    failed = sum(item.status == "failed" for item in items)
+    return Operation(
+        operation_id=operation_id,
+        status=_status(row, failed),
+        total=len(items),
+        done=sum(item.status != "pending" for item in items),
+        failed=failed,
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+        results=tuple(items),
+    )
+
+
+def _status(row: sqlite3.Row, failed: int) -> str:
+    if row["finished_at"] is not None:
+        return "failed" if failed else "succeeded"
+    return "pending" if row["started_at"] is None else "running"
+
+
+def _item(row: sqlite3.Row) -> OperationItem:
+    result = orjson.loads(row["result"]) if row["result"] is not None else None
+    return OperationItem(
+        index=row["position"],
+        title=row["title"],
+        status=row["status"],
+        receipt=result if row["status"] == "succeeded" else None,
+        error=result if row["status"] == "failed" else None,
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,104 @@
+"""Memories as answers show them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import orjson
+
+from cofio.errors import NotFound
+from cofio.records import SEMANTIC_DIMENSIONS, EdgeKind, Level, MemoryDetail, MemoryMetadata, Neighbour
+from cofio.store.database import Database, queries
+from cofio.text.features import FEATURES
+
+# The neighbours of one memory that are shown at most; a person has tens of thousands.
+NEIGHBOURS: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The part of a memory that every kind of answer shows."""
+
+    memory_id: str
+    content: str
+    memory_type: str
+    level: Level
+    metadata: MemoryMetadata
+
+
+async def shown_memories(database: Database, memory_ids: Collection[str]) -> Mapping[str, Shown]:
+    """The memories that exist among `memory_ids`, by id, from one state of the truth."""
+    if not memory_ids:
+        return {}
+    async with database.read() as connection:
+        rows = [
+            row
+            async for row in queries.memories_by_id(connection, memory_ids=orjson.dumps(sorted(memory_ids)).decode())
+        ]
+    return {row["memory_id"]: _shown(row) for row in rows}
+
+
+async def memory_detail(database: Database, memory_id: str) -> MemoryDetail:
+    """One memory with its features and neighbours; raises `NotFound` if there is none."""
+    async with database.read() as connection:
+        row = await queries.memory(connection, memory_id=memory_id)
+        if row is None:
+            raise NotFound(f"There is no memory {memory_id}.", field="memory_id")
+        neighbours = [n async for n in queries.neighbours(connection, id=row["id"], limit=NEIGHBOURS)]
+    shown = _shown(row)
+    features = np.frombuffer(row["vector"], "<f4")[SEMANTIC_DIMENSIONS:]
+    return MemoryDetail(
+        memory_id=shown.memory_id,
+        content=shown.content,
+        memory_type=shown.memory_type,
+        level=shown.level.label,
+        metadata=shown.metadata,
+        features={name: round(float(value), 4) for name, value in zip(FEATURES, features, strict=True)},
+        neighbours=tuple(_neighbour(row) for row in neighbours),
+    )
+
+
+def _neighbour(row: sqlite3.Row) -> Neighbour:
+    backwards = row["kind"] == EdgeKind.NEXT.value and row["direction"] == "in"
+    return Neighbour(
+        kind="previous" if backwards else row["kind"],
+        direction="out" if backwards else row["direction"],
+        weight=row["weight"],
+        memory_id=row["memory_id"],
+        level=Level(row["level"]).label,
+        content=row["content"],
+    )
+
+
+def _shown(row: sqlite3.Row) -> Shown:
+    details = orjson.loads(row["details"])
+    level = Level(row["level"])
+    return Shown(
+        memory_id=row["memory_id"],
+        content=row["content"],
+        memory_type=row["memory_type"],
+        level=level,
+        metadata=MemoryMetadata(
+            meeting_id=row["meeting_id"],
+            title=row["title"],
+            date=details.get("first_date") if level is Level.CONCEPT else row["date"],
+            project=row["project"],
+            series=row["series"],
+            speaker=row["speaker"],
+            start_s=row["start_s"],
+            end_s=row["end_s"],
+            position=row["position"],
+            label=details.get("label"),
+            speakers=tuple(details.get("speakers", ())),
+            owners=tuple(details.get("owners", ())),
+            due=details.get("due"),
+            concept_kind=details.get("concept_kind"),
+            mentions=details.get("mentions"),
+            last_date=details.get("last_date"),
+            defined_by=details.get("defined_by"),
+        ),
+    )

@@ -1,0 +1,21 @@
+-- name: delete_edges_of_meeting!
+DELETE FROM edges WHERE source IN (SELECT id FROM memories WHERE meeting = :meeting);
+
+-- name: save_edges*!
+INSERT OR REPLACE INTO edges (source, target, kind, weight) VALUES (:source, :target, :kind, :weight);
+
+-- name: link_concept*!
+-- Edges from a meeting's episodes, given by their positions, to a concept.
+INSERT OR REPLACE INTO edges (source, target, kind, weight)
+SELECT e.id, c.id, :kind, :weight
+FROM json_each(:positions) p
+JOIN memories e ON e.meeting = :meeting AND e.level = 2 AND e.position = p.value
+JOIN memories c ON c.memory_id = :concept_id;
+
+-- name: unlink_definitions*!
+DELETE FROM edges WHERE kind = 'defines' AND target = (SELECT id FROM memories WHERE memory_id = :concept_id);
+
+-- name: count_edges_of_meeting$
+SELECT count(*) FROM edges
+WHERE source IN (SELECT id FROM memories WHERE meeting = :meeting)
+   OR target IN (SELECT id FROM memories WHERE meeting = :meeting);

@@ -1,0 +1,90 @@
+-- name: save_memories*!
+INSERT INTO memories (memory_id, level, project, meeting, position, memory_type, content, words, speaker, start_s,
+                      end_s, pure_question, details, vector)
+VALUES (:memory_id, :level, :project, :meeting, :position, :memory_type, :content, :words, :speaker, :start_s,
+        :end_s, :pure_question, :details, :vector)
+ON CONFLICT (memory_id) DO UPDATE SET
+    position = excluded.position, memory_type = excluded.memory_type, content = excluded.content,
+    words = excluded.words, speaker = excluded.speaker, start_s = excluded.start_s, end_s = excluded.end_s,
+    pure_question = excluded.pure_question, details = excluded.details, vector = excluded.vector;
+
+-- name: delete_memories*!
+DELETE FROM memories WHERE memory_id = :memory_id;
+
+-- name: memory_ids_of_meeting
+SELECT id, memory_id, level, position FROM memories WHERE meeting = :meeting;
+
+-- name: episodes_of_meeting
+SELECT memory_id, vector FROM memories WHERE meeting = :meeting AND level = 2 ORDER BY position;
+
+-- name: memory_rowids
+SELECT id, memory_id FROM memories WHERE memory_id IN (SELECT value FROM json_each(:memory_ids));
+
+-- name: memories_by_id
+-- Memories with the meeting each belongs to, as answers show them.
+SELECT m.memory_id, m.level, m.project, m.position, m.memory_type, m.content, m.speaker, m.start_s, m.end_s,
+       m.details, g.meeting_id, g.title, g.date, g.series
+FROM memories m LEFT JOIN meetings g ON g.id = m.meeting
+WHERE m.memory_id IN (SELECT value FROM json_each(:memory_ids));
+
+-- name: memory^
+SELECT m.*, g.meeting_id, g.title, g.date, g.series
+FROM memories m LEFT JOIN meetings g ON g.id = m.meeting
+WHERE m.memory_id = :memory_id;
+
+-- name: points_by_id
+-- What the vector index holds of a memory. A concept belongs to every meeting that mentions it.
+SELECT m.memory_id, m.level, m.project, m.memory_type, m.speaker, m.vector, g.meeting_id, g.series, g.date
+FROM memories m LEFT JOIN meetings g ON g.id = m.meeting
+WHERE m.memory_id IN (SELECT value FROM json_each(:memory_ids));
+
+-- name: meetings_of_concepts
+SELECT DISTINCT c.memory_id, g.meeting_id, g.series, g.date
+FROM memories c
+JOIN edges e ON e.target = c.id AND e.kind IN ('mentions', 'spoken_by')
+JOIN memories s ON s.id = e.source
+JOIN meetings g ON g.id = s.meeting
+WHERE c.memory_id IN (SELECT value FROM json_each(:memory_ids)) AND c.level = 0
+ORDER BY c.memory_id, g.date, g.meeting_id;
+
+-- name: episodes_for_graph
+SELECT id, meeting, memory_id, position, memory_type, content, words, speaker, pure_question, vector
+FROM memories WHERE level = 2 AND (:ids IS NULL OR meeting IN (SELECT value FROM json_each(:ids)))
+ORDER BY meeting, position;
+
+-- name: contexts_for_graph
+SELECT id, meeting, memory_id, details, vector
+FROM memories WHERE level = 1 AND (:ids IS NULL OR meeting IN (SELECT value FROM json_each(:ids)))
+ORDER BY meeting, position;
+
+-- name: answers_for_graph
+SELECT s.meeting, e.source, e.target, e.weight
+FROM edges e JOIN memories s ON s.id = e.source
+WHERE e.kind = 'answers' AND (:ids IS NULL OR s.meeting IN (SELECT value FROM json_each(:ids)))
+ORDER BY s.meeting, e.source, e.target;
+
+-- name: concepts_for_graph
+SELECT id, memory_id, project, details, vector
+FROM memories WHERE level = 0 AND (:ids IS NULL OR memory_id IN (SELECT value FROM json_each(:ids)))
+ORDER BY memory_id;
+
+-- name: concept_mentions_for_graph
+SELECT e.target, s.meeting, s.position, e.kind
+FROM memories c
+JOIN edges e ON e.target = c.id AND e.kind IN ('mentions', 'spoken_by')
+JOIN memories s ON s.id = e.source
+WHERE c.level = 0 AND (:ids IS NULL OR c.memory_id IN (SELECT value FROM json_each(:ids)))
+ORDER BY c.memory_id, s.meeting, s.position;
+
+-- name: memory_ids_of_level
+SELECT memory_id FROM memories WHERE level = :level;
+
+-- name: neighbours
+-- Every edge at one memory, read from it (`out`) and towards it (`in`).
+SELECT e.kind, 'out' AS direction, e.weight, t.memory_id, t.level, t.content
+FROM edges e JOIN memories t ON t.id = e.target WHERE e.source = :id
+UNION ALL
+SELECT e.kind, 'in', e.weight, s.memory_id, s.level, s.content
+FROM edges e JOIN memories s ON s.id = e.source WHERE e.target = :id
+ORDER BY 1, 2, 3 DESC, 4
+LIMIT :limit;

@@ -1,0 +1,40 @@
+-- name: concept_keys_of_project
+SELECT DISTINCT concept_key FROM mentions WHERE project = :project AND kind IN ('entity', 'term');
+
+-- name: concept_keys_of_meeting
+SELECT concept_key FROM mentions WHERE meeting = :meeting;
+
+-- name: delete_mentions_of_meeting!
+DELETE FROM mentions WHERE meeting = :meeting;
+
+-- name: save_mentions*!
+INSERT INTO mentions (project, concept_key, meeting, kind, label, salience, contexts, episodes, definition, vector_sum)
+VALUES (:project, :concept_key, :meeting, :kind, :label, :salience, :contexts, :episodes, :definition, :vector_sum);
+
+-- name: mentions_of_keys
+-- Every meeting's share in the given concepts, in the order in which the meetings took place.
+SELECT n.*, g.meeting_id, g.date, g.title, d.memory_id AS definition_id, d.content AS definition_text,
+       d.speaker AS definition_speaker, d.words AS definition_words
+FROM mentions n
+JOIN meetings g ON g.id = n.meeting
+LEFT JOIN memories d ON d.meeting = n.meeting AND d.level = 2 AND d.position = n.definition
+WHERE n.project = :project AND n.concept_key IN (SELECT value FROM json_each(:keys))
+ORDER BY n.concept_key, g.date IS NULL, g.date, g.id;
+
+-- name: delete_orphaned_answers!
+-- The mentions of a question whose own meeting is gone, or has answered it meanwhile.
+DELETE FROM mentions
+WHERE kind = 'question' AND project = :project AND concept_key IN (SELECT value FROM json_each(:keys))
+  AND concept_key NOT IN (
+      SELECT concept_key FROM mentions
+      WHERE kind = 'question' AND project = :project AND definition IS NOT NULL);
+
+-- name: open_questions
+-- The questions that other meetings of the project left open, the latest first.
+SELECT n.concept_key, e.memory_id, e.content, e.vector, g.date, g.series
+FROM mentions n
+JOIN meetings g ON g.id = n.meeting
+JOIN memories e ON e.meeting = n.meeting AND e.level = 2 AND e.position = n.definition
+WHERE n.project = :project AND n.kind = 'question' AND n.meeting <> :meeting
+ORDER BY g.date DESC, g.id DESC
+LIMIT :limit;

@@ -1,0 +1,34 @@
+-- name: create_operation!
+INSERT INTO operations (operation_id, created_at) VALUES (:operation_id, :created_at);
+
+-- name: add_operation_meetings*!
+INSERT INTO operation_meetings (operation_id, position, title, status, payload)
+VALUES (:operation_id, :position, :title, 'pending', :payload);
+
+-- name: operation^
+SELECT * FROM operations WHERE operation_id = :operation_id;
+
+-- name: operation_meetings
+SELECT position, title, status, result FROM operation_meetings WHERE operation_id = :operation_id ORDER BY position;
+
+-- name: unfinished_operations
+SELECT operation_id FROM operations WHERE finished_at IS NULL ORDER BY created_at, operation_id;
+
+-- name: start_operation!
+UPDATE operations SET started_at = coalesce(started_at, :started_at) WHERE operation_id = :operation_id;
+
+-- name: finish_operation!
+UPDATE operations SET finished_at = :finished_at WHERE operation_id = :operation_id;
+
+-- name: pending_meetings
+SELECT position, payload FROM operation_meetings
+WHERE operation_id = :operation_id AND status = 'pending' ORDER BY position;
+
+-- name: settle_operation_meeting!
+UPDATE operation_meetings SET status = :status, result = :result, meeting_id = :meeting_id, payload = NULL
+WHERE operation_id = :operation_id AND position = :position;
+
+-- name: forget_meeting_in_operations!
+-- A deleted meeting leaves no title and no receipt behind in the operations that brought it.
+UPDATE operation_meetings SET title = '(deleted)', result = json_object('outcome', 'deleted')
+WHERE meeting_id = :meeting_id;

@@ -1,0 +1,285 @@
+"""The vector index as the rest of cofio sees it: records, checks and one interface with two adapters.
+
+The index holds nothing that SQLite does not: it can be thrown away and built again. One collection a level,
+each with one vector of 400 float32 a memory: 384 semantic numbers of norm 1, then 16 features in [0, 1].
+Vectors are never renormalised and are compared by inner product, so that a query with zeros in its last 16
+dimensions ranks exactly as the cosine of the 384 would, and a query with weights there adds those features.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Protocol
+
+import numpy as np
+
+from cofio.errors import InvalidInput
+from cofio.records import FEATURE_DIMENSIONS, SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Filters, Float32s, Level
+
+COLLECTIONS: Final[Mapping[Level, str]] = MappingProxyType(
+    {
+        Level.CONCEPT: "cofio_l0_concepts",
+        Level.CONTEXT: "cofio_l1_contexts",
+        Level.EPISODE: "cofio_l2_episodes",
+    }
+)
+KEYWORD_FIELDS: Final = ("project", "series", "meeting_id", "speaker", "memory_type")
+DATE_FIELD: Final = "date_ordinal"
+UNIT_TOLERANCE: Final = 1e-3  # how far the norm of the semantic part may be from 1
+
+Keywords = str | Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What filters look at. A field with several values matches where any one of them does.
+
+    `date_ordinal` is `date.toordinal()`. None or an empty sequence: the field is missing, and no filter on it
+    matches.
+    """
+
+    project: Keywords | None = None
+    series: Keywords | None = None
+    meeting_id: Keywords | None = None
+    speaker: Keywords | None = None
+    memory_type: Keywords | None = None
+    date_ordinal: int | Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One memory in the index: its uuid, its (400,) float32 vector, and what filters look at."""
+
+    memory_id: str
+    vector: Float32s
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A memory that a search found, with its inner product rounded to six decimals (see `ties`)."""
+
+    memory_id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Checked points as columns: row i of `vectors` (n, 400) float32 and `payloads[i]` belong to `ids[i]`."""
+
+    ids: tuple[str, ...]
+    vectors: Float32s
+    payloads: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Checked filters: all of them must hold.
+
+    `keywords` are pairs of a field and the values of which one must match. `first` and `last` bound the
+    date's ordinal, both inclusive; None leaves that side open.
+    """
+
+    keywords: tuple[tuple[str, tuple[str, ...]], ...]
+    first: int | None
+    last: int | None
+
+
+class VectorIndex(Protocol):
+    """The vectors of all memories, in one collection a level. Every call may be repeated without harm.
+
+    Each method raises `VectorStoreUnavailable` when the engine cannot be reached or refuses, and
+    `InvalidInput`, before anything is applied, when what it is given breaks a rule.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Which engine answers: `edge` or `server`."""
+        ...
+
+    async def upsert(self, level: Level, points: Sequence[Point]) -> None:
+        """The points are in the index, vectors and payloads replaced where the ids were there before.
+
+        Where one id occurs twice, its last point counts. They survive the death of this process; whether
+        they survive a power cut before `flush` is the engine's affair.
+        """
+        ...
+
+    async def delete(self, level: Level, memory_ids: Sequence[str]) -> None:
+        """None of the ids is in the index; ids that were not there are fine."""
+        ...
+
+    async def search(
+        self, vector: Float32s, limits: Mapping[Level, int], filters: Filters
+    ) -> Mapping[Level, list[Hit]]:
+        """The best hits of each level in `limits`, at most so many, best first, ties by id.
+
+        `filters.level` is not looked at: a level that is not in `limits` is not searched.
+        """
+        ...
+
+    async def counts(self) -> Mapping[Level, int]:
+        """The exact number of points of every level."""
+        ...
+
+    async def ids(self, level: Level) -> set[str]:
+        """The ids of all points of the level."""
+        ...
+
+    async def clear(self) -> None:
+        """Every collection is empty, and new."""
+        ...
+
+    async def flush(self) -> None:
+        """What was upserted or deleted before survives a power cut."""
+        ...
+
+    async def aclose(self) -> None:
+        """The index is closed; closing twice is harmless, any other call raises `VectorStoreUnavailable`."""
+        ...
+
+
+def checked_points(points: Sequence[Point]) -> Batch:
+    """The points as columns, one row an id; raises `InvalidInput` for the whole batch if one breaks a rule.
+
+    Engines differ in what they refuse: Qdrant Edge takes NaN without a word and half-applies a batch whose
+    last vector has the wrong length. So nothing reaches an engine unchecked.
+    """
+    last = {point.memory_id: point for point in points}
+    ids = tuple(last)
+    check_ids(ids)
+    for point in last.values():
+        _check_array(point.vector, f"vector of {point.memory_id}")
+    rows = [point.vector for point in last.values()]
+    vectors = np.stack(rows) if rows else np.empty((0, VECTOR_DIMENSIONS), dtype=np.float32)
+    _check_rows(ids, vectors)
+    payloads = tuple(_payload_fields(point.payload) for point in last.values())
+    return Batch(ids=ids, vectors=np.ascontiguousarray(vectors), payloads=payloads)
+
+
+def checked_query(vector: Float32s) -> Float32s:
+    """The query's vector, contiguous; raises `InvalidInput` unless it is (400,) float32, finite and unit.
+
+    Its last 16 numbers are weights, not features, so that they may have any finite value.
+    """
+    _check_array(vector, "query vector")
+    if not np.isfinite(vector).all():
+        raise InvalidInput("The query vector holds a number that is not finite.", field="vector")
+    norm = float(np.linalg.norm(vector[:SEMANTIC_DIMENSIONS]))
+    if abs(norm - 1.0) > UNIT_TOLERANCE:
+        raise InvalidInput(
+            f"The semantic part of the query vector has norm {norm:.4g}, not 1.", field="vector"
+        )
+    return np.ascontiguousarray(vector)
+
+
+def checked_limits(limits: Mapping[Level, int]) -> Mapping[Level, int]:
+    """The limits in the order of the levels; raises `InvalidInput` for one below 1."""
+    for level, limit in limits.items():
+        if limit < 1:
+            raise InvalidInput(
+                f"The limit of {level.label} is {limit}; at least 1 is needed.", field="limits"
+            )
+    return {level: int(limits[level]) for level in sorted(limits)}
+
+
+def check_ids(memory_ids: Iterable[str]) -> None:
+    """Every id is a uuid in its canonical spelling, or `InvalidInput` is raised.
+
+    Another spelling of the same uuid would come back from the engine in the canonical one, and match nothing.
+    """
+    for memory_id in memory_ids:
+        try:
+            canonical = str(uuid.UUID(memory_id))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise InvalidInput(f"{memory_id!r} is not a uuid.", field="memory_id") from error
+        if canonical != memory_id:
+            raise InvalidInput(f"{memory_id!r} is not written as {canonical!r}.", field="memory_id")
+
+
+def conditions(filters: Filters) -> Conditions:
+    """The filters as both adapters read them; `filters.level` is left to the caller's limits."""
+    given = {name: getattr(filters, name) for name in KEYWORD_FIELDS}
+    return Conditions(
+        keywords=tuple((name, _keywords(name, values)) for name, values in given.items() if values),
+        first=filters.date_from.toordinal() if filters.date_from else None,
+        last=filters.date_to.toordinal() if filters.date_to else None,
+    )
+
+
+def chunks(batch: Batch, size: int) -> Iterator[Batch]:
+    """The batch in parts of at most `size` rows, in order."""
+    for start in range(0, len(batch.ids), size):
+        part = slice(start, start + size)
+        yield Batch(ids=batch.ids[part], vectors=batch.vectors[part], payloads=batch.payloads[part])
+
+
+def _check_array(vector: Float32s, what: str) -> None:
+    if (
+        not isinstance(vector, np.ndarray)
+        or vector.dtype != np.float32
+        or vector.shape != (VECTOR_DIMENSIONS,)
+    ):
+        shape = getattr(vector, "shape", None)
+        dtype = getattr(vector, "dtype", type(vector).__name__)
+        raise InvalidInput(
+            f"The {what} is {dtype} of shape {shape}; float32 of shape ({VECTOR_DIMENSIONS},) is needed.",
+            field="vector",
+        )
+
+
+def _check_rows(ids: Sequence[str], vectors: Float32s) -> None:
+    finite = np.isfinite(vectors).all(axis=1)
+    semantic, features = vectors[:, :SEMANTIC_DIMENSIONS], vectors[:, SEMANTIC_DIMENSIONS:]
+    with np.errstate(over="ignore", invalid="ignore"):  # rows that are not finite are refused just below
+        norms = np.linalg.norm(semantic, axis=1)
+        unit = np.abs(norms - 1.0) <= UNIT_TOLERANCE
+        inside = ((features >= 0.0) & (features <= 1.0)).all(axis=1)
+    for wrong, what in (
+        (~finite, "holds a number that is not finite"),
+        (~unit, "has a semantic part whose norm is not 1"),
+        (~inside, f"has one of its {FEATURE_DIMENSIONS} features outside [0, 1]"),
+    ):
+        if wrong.any():
+            raise InvalidInput(f"The vector of {ids[int(np.argmax(wrong))]} {what}.", field="vector")
+
+
+def _payload_fields(payload: Payload) -> Mapping[str, object]:
+    fields: dict[str, object] = {}
+    for name in KEYWORD_FIELDS:
+        value = getattr(payload, name)
+        if value is not None and len(value):
+            fields[name] = (
+                list(_keywords(name, value)) if not isinstance(value, str) else _keyword(name, value)
+            )
+    ordinal = payload.date_ordinal
+    if isinstance(ordinal, Sequence):
+        if ordinal:
+            fields[DATE_FIELD] = [_ordinal(value) for value in ordinal]
+    elif ordinal is not None:
+        fields[DATE_FIELD] = _ordinal(ordinal)
+    return fields
+
+
+def _keywords(name: str, values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_keyword(name, value) for value in values)
+
+
+def _keyword(name: str, value: str) -> str:
+    """A plain str: an enum's member would drag its module into the engine's process."""
+    if not isinstance(value, str):
+        raise InvalidInput(f"{value!r} is no text.", field=name)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{value!r} cannot be written as UTF-8.", field=name) from error
+    return str(value)
+
+
+def _ordinal(value: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInput(f"{value!r} is no ordinal of a date.", field=DATE_FIELD)
+    return value

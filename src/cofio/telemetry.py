@@ -1,0 +1,205 @@
+"""Metrics and logs: what they are called, and the few functions that write them.
+
+No text of a transcript or a query goes into either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import orjson
+import structlog
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10, 30)
+_QUERY_BUCKETS: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+_INGEST_BUCKETS: Final = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 120)
+_LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+
+# `endpoint` is always a route's template, never a raw path: the number of label values stays bounded.
+REQUESTS: Final = Counter(
+    "api_requests_total", "HTTP requests answered.", labelnames=("method", "endpoint", "status")
+)
+REQUEST_SECONDS: Final = Histogram(
+    "api_request_duration_seconds",
+    "Seconds from a request's arrival to the last byte of its answer.",
+    labelnames=("method", "endpoint"),
+    buckets=_REQUEST_BUCKETS,
+)
+ACTIVE_REQUESTS: Final = Gauge("api_active_requests", "HTTP requests being answered now.")
+INGESTED_MEETINGS: Final = Counter(
+    "cofio_ingested_meetings_total",
+    "Meetings that ingest stored or found unchanged.",
+    labelnames=("outcome", "format"),
+)
+QUERY_STAGE_SECONDS: Final = Histogram(
+    "cofio_query_stage_seconds",
+    "Seconds that one stage of a query took.",
+    labelnames=("stage",),
+    buckets=_QUERY_BUCKETS,
+)
+INGEST_STAGE_SECONDS: Final = Histogram(
+    "cofio_ingest_stage_seconds",
+    "Seconds that one stage of an ingest took.",
+    labelnames=("stage",),
+    buckets=_INGEST_BUCKETS,
+)
+LOOP_LAG_SECONDS: Final = Histogram(
+    "cofio_event_loop_lag_seconds",
+    "Seconds by which the event loop woke a sleeper too late.",
+    buckets=_LAG_BUCKETS,
+)
+
+_STAGE_SECONDS: Final = {"query": QUERY_STAGE_SECONDS, "ingest": INGEST_STAGE_SECONDS}
+
+
+class Stages:
+    """Measures the stages of one run of a verb: `with stages("encode"): ...`.
+
+    Each stage is also observed in the verb's histogram. A stage entered twice adds up in `ms`.
+    """
+
+    __slots__ = ("_histogram", "_seconds")
+
+    def __init__(self, verb: Literal["query", "ingest"]) -> None:
+        self._histogram = _STAGE_SECONDS[verb]
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """The time spent inside is added to `stage`, also when it ends in an error."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - started
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
+            self._histogram.labels(stage).observe(seconds)
+
+    @property
+    def ms(self) -> dict[str, float]:
+        """Milliseconds by stage in the order of first entry, rounded to three decimals."""
+        return {stage: round(seconds * 1000, 3) for stage, seconds in self._seconds.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFigures:
+    """What the stores, the graph and the cache hold at the moment of a scrape."""
+
+    memories_by_level: Mapping[str, int]  # keys L0, L1, L2
+    graph_version: int
+    graph_size: Mapping[str, int]  # by kind of thing
+    index_debt: int  # changes that the vector index still owes to the database
+    cache_entries: int
+    cache_events: Mapping[str, int]  # hits, misses, evictions since start
+
+
+class _Scrape(Collector):
+    """Store figures as metric families, so that no gauge keeps a value from an earlier scrape."""
+
+    def __init__(self, figures: StoreFigures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterable[Metric]:
+        figures = self._figures
+        memories = GaugeMetricFamily("memory_count_by_level", "Memories stored.", labels=("level",))
+        for level, count in figures.memories_by_level.items():
+            memories.add_metric((level,), count)
+        size = GaugeMetricFamily("cofio_graph_size", "Things in the live graph.", labels=("kind",))
+        for kind, count in figures.graph_size.items():
+            size.add_metric((kind,), count)
+        events = CounterMetricFamily(
+            "cofio_cache_events_total", "Events of the answer cache.", labels=("event",)
+        )
+        for event, count in figures.cache_events.items():
+            events.add_metric((event,), count)
+        return (
+            memories,
+            size,
+            events,
+            GaugeMetricFamily("cofio_cache_entries", "Answers cached.", value=figures.cache_entries),
+            GaugeMetricFamily("cofio_graph_version", "Version of the graph.", value=figures.graph_version),
+            GaugeMetricFamily("cofio_index_debt", "Changes owed to the index.", value=figures.index_debt),
+        )
+
+
+def exposition(figures: StoreFigures) -> tuple[bytes, str]:
+    """All metrics of this process in Prometheus' text format, and the content type of that text."""
+    scrape = CollectorRegistry()
+    scrape.register(_Scrape(figures))
+    return generate_latest(REGISTRY) + generate_latest(scrape), CONTENT_TYPE_LATEST
+
+
+async def sample_loop_lag(interval_s: float = 0.02) -> None:
+    """Never returns: observes how late the event loop wakes it, until it is cancelled.
+
+    A stall is seen short by at most `interval_s`; at 20 ms the sampling itself costs little.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + interval_s
+        await asyncio.sleep(interval_s)
+        LOOP_LAG_SECONDS.observe(max(0.0, loop.time() - due))
+
+
+def configure_logging(level: str, format: Literal["console", "json"]) -> None:
+    """Log lines of this process, libraries' too, go to stderr in one format from `level` up."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderers: list[structlog.typing.Processor] = (
+        [
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(serializer=_dumps),
+        ]
+        if format == "json"
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # One line a request to Qdrant or to our own service would drown the rest.
+    for chatty in ("httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def _dumps(value: object, **_: object) -> str:
+    return orjson.dumps(value, default=str).decode()

@@ -1,0 +1,1 @@
+"""Transcript text: formats, episodes, types, segments, concepts, features, dates."""

@@ -1,0 +1,95 @@
+"""Transcripts in any known format become one `Transcript`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from cofio.errors import EmptyTranscript, UnknownFormat
+from cofio.records import Transcript
+from cofio.text.parse.decode import decode
+from cofio.text.parse.detect import detect
+from cofio.text.parse.markdown import read_markdown
+from cofio.text.parse.named import read_plain
+from cofio.text.parse.names import distinct
+from cofio.text.parse.otter import read_otter
+from cofio.text.parse.reading import Reading
+from cofio.text.parse.recognisers import (
+    json_format,
+    read_assemblyai,
+    read_deepgram,
+    read_turns_json,
+    read_whisper,
+)
+from cofio.text.parse.subtitles import read_sbv, read_srt, read_webvtt
+from cofio.text.parse.zoom_chat import read_zoom_chat
+
+_READERS: Final[Mapping[str, Callable[[str], Reading]]] = {
+    "webvtt": read_webvtt,
+    "srt": read_srt,
+    "sbv": read_sbv,
+    "otter": read_otter,
+    "speaker_markdown": read_markdown,
+    "plain": read_plain,
+    "zoom_chat": read_zoom_chat,
+    "whisper_json": read_whisper,
+    "deepgram_json": read_deepgram,
+    "assemblyai_json": read_assemblyai,
+    "turns_json": read_turns_json,
+}
+
+FORMATS: Final[tuple[str, ...]] = tuple(_READERS)
+
+
+def parse_transcript(raw: str | bytes, *, format: str | None = None) -> Transcript:
+    """The utterances of `raw` with their speakers and times (seconds), in order, in cleaned text.
+
+    The format is found from the content unless `format` names it. `participants` are the speakers in order of
+    appearance, then those that only a header lists. `warnings` tell what was mended or skipped.
+
+    Raises UnknownFormat (field `format` for an unknown name, `transcript` where nothing fits),
+    UnreadableTranscript and EmptyTranscript (field `transcript`).
+    """
+    if format is not None and format not in _READERS:
+        raise UnknownFormat(
+            f"The format {format[:40]!r} is not known. Known formats: {', '.join(FORMATS)}. "
+            "Leave `format` out to have it found from the content.",
+            field="format",
+        )
+    text, warnings = decode(raw)
+    if not text.strip():
+        raise EmptyTranscript(
+            "The transcript is empty: it holds no text. Send the transcript itself, not its file's name.",
+            field="transcript",
+        )
+    text = text.strip("\n")
+    chosen = format or detect(text)
+    if chosen == "json":
+        chosen = json_format(text)
+    if chosen is None:
+        raise UnknownFormat(
+            f"The transcript's first line, {_first_line(text)}, begins none of the known formats: "
+            f"{', '.join(FORMATS)}. Write turns as 'Name: text', one a line, or name the format in `format`.",
+            field="transcript",
+        )
+    reading = _READERS[chosen](text)
+    if not reading.utterances:
+        raise EmptyTranscript(
+            f"The transcript holds no utterance: it was read as {chosen}, and {text.count(chr(10)) + 1} lines of it "
+            "have no spoken text. Check that the export is complete.",
+            field="transcript",
+        )
+    speakers = (utterance.speaker for utterance in reading.utterances)
+    return Transcript(
+        format=chosen,
+        utterances=reading.utterances,
+        title=reading.title,
+        date=reading.date,
+        participants=distinct((*speakers, *reading.participants)),
+        warnings=(*warnings, *reading.warnings),
+    )
+
+
+def _first_line(text: str) -> str:
+    line = text.strip().split("\n", 1)[0]
+    return repr(line if len(line) <= 60 else f"{line[:60]}…")

@@ -1,0 +1,76 @@
+"""Which format a text is in, by what it holds and never by a file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cofio.text.parse.markdown import BOLD_START
+from cofio.text.parse.names import could_name, tidy_name
+from cofio.text.parse.otter import NAME_AND_TIME
+from cofio.text.parse.subtitles import timing
+from cofio.text.parse.turns import read_turns
+from cofio.text.parse.zoom_chat import is_message
+from cofio.text.terms import count_words
+
+# The head of a file shows its format; a long preamble is not searched for ever.
+_HEAD_LINES: Final = 400
+_HEAD_CHARACTERS: Final = 100_000
+# Fewer words without a speaker or a time are no transcript.
+_PROSE_WORDS: Final = 20
+
+
+def detect(text: str) -> str | None:
+    """The format of `text`: a name of `FORMATS`, `json` for any JSON, or None if nothing fits."""
+    stripped = text.lstrip()
+    if stripped.startswith("WEBVTT"):
+        return "webvtt"
+    if _is_json(stripped):
+        return "json"
+    lines = [line.strip() for line in stripped[:_HEAD_CHARACTERS].split("\n")[:_HEAD_LINES]]
+    return _subtitles(lines) or _text(lines, stripped)
+
+
+def _is_json(text: str) -> bool:
+    if text.startswith("{"):
+        return True
+    # "[00:12:03] Ann: hello" begins with a bracket too.
+    return text.startswith("[") and text[1:100].lstrip()[:1] in ("{", "[", '"', "]")
+
+
+def _subtitles(lines: Sequence[str]) -> str | None:
+    arrows = [line for line in lines if "->" in line and timing(line) is not None]
+    commas = [line for line in lines if "->" not in line and timing(line, "sbv") is not None]
+    if len(commas) > len(arrows):
+        return "sbv"
+    if not arrows:
+        return None
+    if any(line == "WEBVTT" or line.startswith("WEBVTT ") for line in lines):
+        return "webvtt"
+    with_comma = sum("," in line.split("-->")[0] for line in arrows)
+    return "srt" if 2 * with_comma >= len(arrows) else "webvtt"
+
+
+def _text(lines: Sequence[str], text: str) -> str | None:
+    shown = [line for line in lines if line]
+    if any(is_message(line) and ("From " in line[:24] or "\t" in line[:12]) for line in shown):
+        return "zoom_chat"
+    name_lines = bold = 0
+    for line in shown:
+        match = NAME_AND_TIME.fullmatch(line[:200])
+        if match is not None and could_name(tidy_name(match["name"])):
+            name_lines += 1
+        elif (found := BOLD_START.fullmatch(line[:200])) is not None and found["rest"].strip():
+            bold += 1
+    if name_lines > bold:
+        return "otter"
+    if bold and could_name(tidy_name(_first_bold(shown).rstrip(":"))):
+        return "speaker_markdown"
+    turns = read_turns(lines)
+    if turns.named or any(utterance.start_s is not None for utterance in turns.utterances):
+        return "speaker_markdown" if any(line.startswith("#") for line in shown) else "plain"
+    return "plain" if count_words(text[:_HEAD_CHARACTERS]) >= _PROSE_WORDS else None
+
+
+def _first_bold(lines: Sequence[str]) -> str:
+    return next((match["inner"] for line in lines if (match := BOLD_START.fullmatch(line[:200]))), "")

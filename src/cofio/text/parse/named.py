@@ -1,0 +1,46 @@
+"""Plain text: named turns, timed turns, or prose without either."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from cofio.records import Utterance
+from cofio.text.clean import clean_text
+from cofio.text.parse.headers import read_header
+from cofio.text.parse.reading import Reading
+from cofio.text.parse.turns import read_turns
+
+_PARAGRAPHS: Final = re.compile(r"\n[^\S\n]*\n\s*")
+
+
+def read_plain(text: str) -> Reading:
+    """The turns of a plain transcript; without any, its paragraphs, with a warning that nobody is named."""
+    turns = read_turns(text.split("\n"))
+    if turns.named or any(utterance.start_s is not None for utterance in turns.utterances):
+        return Reading(
+            utterances=turns.utterances,
+            title=turns.header.title,
+            date=turns.header.date,
+            participants=turns.header.participants,
+        )
+    return _prose(text)
+
+
+def _prose(text: str) -> Reading:
+    blocks = _PARAGRAPHS.split(text.strip())
+    if len(blocks) == 1:
+        blocks = text.strip().split("\n")
+    header = read_header(blocks[0].split("\n")) if len(blocks) > 1 else read_header(())
+    head = header.rest if header.title or header.date or header.participants else (blocks[0],)
+    body = [clean_text(block) for block in ("\n".join(head), *blocks[1:])]
+    utterances = tuple(Utterance(text=block) for block in body if block)
+    if not utterances and header.title:
+        utterances = (Utterance(text=header.title),)
+    return Reading(
+        utterances=utterances,
+        title=header.title,
+        date=header.date,
+        participants=header.participants,
+        warnings=("no speakers and no times were found; each paragraph became one utterance",),
+    )

@@ -1,0 +1,230 @@
+"""Turns in running text: `Name: text`, `[00:12:03] Name: text`, `Name (00:12): text`, `Name 00:12` above its text.
+
+One grammar for all text formats. First every line is looked at alone: could a turn begin here? Then the whole
+file decides which of the prefixes are people (`names.choose_speakers`), and what is none stays in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cofio.records import Utterance
+from cofio.text.clean import clean_text
+from cofio.text.parse.headers import Header, header_key, read_header
+from cofio.text.parse.names import (
+    Candidate,
+    capitalised,
+    choose_speakers,
+    could_name,
+    split_prefix,
+    tidy_name,
+)
+from cofio.text.parse.times import CLOCK, find_date, seconds
+from cofio.text.sentences import ends_sentence
+
+_SPAN: Final = rf"(?P<start>{CLOCK})\s?(?P<half>[AaPp]\.?[Mm]\.?)?(?:\s?(?:-->|[-–—]|to)\s?(?P<end>{CLOCK}))?"
+_LEAD: Final = re.compile(
+    rf"(?P<open>[\[(<{{])?\s?{_SPAN}\s?(?P<close>[\])>}}])?(?:\s{{0,4}}[-–—|:•](?=\s|$))?(?:\s+|$)(?P<rest>.*)"
+)
+_NAME_TIME: Final = re.compile(
+    rf"(?P<name>[^:\n]{{1,64}}?)(?:\s{{0,8}}[,:|–—-])?\s{{0,8}}(?P<open>[\[(<])?(?<![\w.:]){_SPAN}"
+    rf"(?P<close>[\])>])?\s{{0,4}}(?P<colon>:)?(?:\s+|$)(?P<rest>.*)"
+)
+_WINDOW: Final = 200
+# A line this long that ends no sentence was probably wrapped, so the next one goes on.
+_WRAPPED: Final = 45
+_NAME_LINE_SHARE: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opening:
+    """A line on which a turn may begin."""
+
+    line: int
+    text: str  # what follows the name and the time
+    whole: str  # what is said if the name proves to be none
+    name: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    weak: bool = False
+    firm: bool = False  # the time alone is enough to begin a turn here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """The turns of a text, what stands above them, and how many of them have a speaker."""
+
+    header: Header
+    utterances: tuple[Utterance, ...]
+    named: int
+
+
+def read_turns(lines: Sequence[str]) -> Turns:
+    """The turns in `lines`. Lines between two openings go on with the turn before, over blank lines too.
+
+    A clock time on a line of its own is the start of the turn that follows it. A turn with a time but without
+    a name has no speaker: nothing says whose it is.
+    """
+    stripped = [line.strip() for line in lines]
+    openings = _openings(stripped)
+    listed = read_header(stripped[: openings[0].line]).participants if openings else ()
+    speakers = _speakers(stripped, openings, listed)
+    kept = _kept(openings, speakers)
+    # A prefix above the first real turn may have been a key: "Title: Weekly".
+    first = kept[0].line if kept else len(stripped)
+    header = read_header(stripped[:first])
+    utterances = [Utterance(text=text) for text in (clean_text(line) for line in header.rest) if text]
+    for opening, stop in zip(kept, [*(later.line for later in kept[1:]), len(stripped)], strict=False):
+        text = clean_text(" ".join([opening.text, *stripped[opening.line + 1 : stop]]))
+        if text:
+            utterances.append(
+                Utterance(text=text, speaker=opening.name, start_s=opening.start_s, end_s=_end(opening))
+            )
+    return Turns(
+        header=header,
+        utterances=tuple(utterances),
+        named=sum(utterance.speaker is not None for utterance in utterances),
+    )
+
+
+def _end(opening: _Opening) -> float | None:
+    if opening.end_s is None or opening.start_s is None or opening.end_s < opening.start_s:
+        return None
+    return opening.end_s
+
+
+def _openings(lines: Sequence[str]) -> list[_Opening]:
+    found: list[_Opening] = []
+    clock: _Opening | None = None
+    begun = False
+    before = ""
+    for number, line in enumerate(lines):
+        if not line:
+            before = ""
+            continue
+        opening = _opening(number, line)
+        # Keys count as header only above the first turn; "Present: ..." may be somebody's name below.
+        if opening is not None and not begun and header_key(line) is not None and opening.start_s is None:
+            opening = None
+        if opening is not None and opening.name is not None:
+            begun = True
+            weak = len(before) >= _WRAPPED and not ends_sentence(before)
+            opening = replace(opening, weak=opening.weak or weak)
+            if clock is not None and opening.start_s is None and found and found[-1] is clock:
+                found.pop()
+                opening = replace(opening, start_s=clock.start_s, firm=True, whole=line)
+        clock = opening if opening is not None and opening.firm and not opening.whole else None
+        if opening is not None:
+            found.append(opening)
+        elif found and found[-1].firm and not found[-1].whole:
+            clock = None
+        before = line
+    return _with_name_lines(lines, found)
+
+
+def _opening(number: int, line: str) -> _Opening | None:
+    window, tail = line[:_WINDOW], line[_WINDOW:]
+    match = _LEAD.fullmatch(window)
+    if match is not None and (start := _start(match)) is not None:
+        rest = match["rest"].strip() + tail
+        bracketed = match["open"] is not None or match["close"] is not None
+        pair = split_prefix(rest)
+        return _Opening(
+            line=number,
+            name=pair[0] if pair else None,
+            text=pair[1] if pair else rest,
+            whole=rest if bracketed or not rest else line,
+            start_s=start,
+            end_s=seconds(match["end"]) if match["end"] else None,
+            firm=bracketed or not rest or match["start"].count(":") == 2,
+        )
+    match = _NAME_TIME.fullmatch(window)
+    if match is not None and (start := _start(match)) is not None:
+        rest = match["rest"].strip() + tail
+        name = tidy_name(match["name"])
+        marked = match["open"] is not None or match["colon"] is not None or not rest
+        if could_name(name) and find_date(line) is None and (marked or capitalised(name)):
+            return _Opening(
+                line=number,
+                name=name,
+                text=rest,
+                whole=line,
+                start_s=start,
+                end_s=seconds(match["end"]) if match["end"] else None,
+                weak=not marked,
+            )
+    pair = split_prefix(line)
+    return _Opening(line=number, name=pair[0], text=pair[1], whole=line) if pair else None
+
+
+def _start(match: re.Match[str]) -> float | None:
+    """Seconds of the time; `10:02 AM` is a clock time of hours and minutes."""
+    text, half = match["start"], match["half"]
+    if not half:
+        return seconds(text)
+    value = seconds(text if text.count(":") == 2 else f"{text}:00")
+    if value is None or not 0 < int(text.split(":")[0]) <= 12:
+        return None
+    return value % 43200 + (43200 if half[0] in "Pp" else 0)
+
+
+def _with_name_lines(lines: Sequence[str], openings: list[_Opening]) -> list[_Opening]:
+    """The openings, `00:00:03 - Ann Lee` read as a name if all timed lines without a colon look like one."""
+    taken = {opening.line for opening in openings}
+    timed = [opening for opening in openings if opening.firm and opening.name is None and opening.text]
+    headed = [
+        opening
+        for opening in timed
+        if opening.line + 1 < len(lines)
+        and lines[opening.line + 1]
+        and opening.line + 1 not in taken
+        and opening.text[-1] not in ".!?,…"
+        and could_name(tidy_name(opening.text))
+        and capitalised(tidy_name(opening.text))
+    ]
+    if not headed or len(headed) < _NAME_LINE_SHARE * len(timed):
+        return openings
+    chosen = {opening.line for opening in headed}
+    return [
+        replace(opening, name=tidy_name(opening.text), text="") if opening.line in chosen else opening
+        for opening in openings
+    ]
+
+
+def _speakers(lines: Sequence[str], openings: Sequence[_Opening], listed: Sequence[str]) -> frozenset[str]:
+    taken = {opening.line for opening in openings if opening.name is not None}
+    first = min(taken, default=0)
+    paragraphs = wraps = 0
+    for number in range(first, len(lines)):
+        if lines[number] and number not in taken:
+            if number and not lines[number - 1]:
+                paragraphs += 1
+            else:
+                wraps += 1
+    candidates = [
+        Candidate(name=opening.name, weak=opening.weak and bool(wraps))
+        for opening in openings
+        if opening.name is not None
+    ]
+    return choose_speakers(
+        candidates,
+        units=len(candidates) + paragraphs,
+        every=not paragraphs and not wraps,
+        listed=listed,
+    )
+
+
+def _kept(openings: Sequence[_Opening], speakers: frozenset[str]) -> list[_Opening]:
+    any_named = any(opening.name in speakers for opening in openings)
+    kept = []
+    for opening in openings:
+        if opening.name in speakers:
+            kept.append(opening)
+        elif opening.start_s is not None and (opening.firm or not any_named) and opening.whole is not None:
+            timed_lead = opening.firm or opening.name is None
+            if timed_lead:
+                kept.append(replace(opening, name=None, text=opening.whole if opening.firm else opening.text))
+    return kept

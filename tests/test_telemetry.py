@@ -1,0 +1,127 @@
+"""Metrics and logs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+
+import orjson
+import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.parser import text_string_to_metric_families
+
+from cofio.telemetry import Stages, StoreFigures, exposition, sample_loop_lag
+
+FIGURES = StoreFigures(
+    memories_by_level={"L0": 3, "L1": 2, "L2": 9},
+    graph_version=7,
+    graph_size={"episodes": 9, "edges": 40},
+    index_debt=1,
+    cache_entries=5,
+    cache_events={"hits": 11, "misses": 12, "evictions": 0},
+)
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_a_stage_is_measured_once_and_observed() -> None:
+    before = sample("cofio_query_stage_seconds_count", stage="encode")
+    stages = Stages("query")
+    with stages("encode"):
+        time.sleep(0.002)
+    with stages("rank"):
+        pass
+    assert list(stages.ms) == ["encode", "rank"]
+    assert 2.0 <= stages.ms["encode"] < 500
+    assert stages.ms["encode"] == round(stages.ms["encode"], 3)
+    assert sample("cofio_query_stage_seconds_count", stage="encode") == before + 1
+
+
+def test_a_stage_entered_twice_adds_up_and_an_error_passes() -> None:
+    stages = Stages("ingest")
+    with stages("parse"):
+        time.sleep(0.002)
+    with pytest.raises(ZeroDivisionError), stages("parse"):
+        time.sleep(0.001 / 0)
+    assert stages.ms["parse"] >= 2.0
+
+
+def test_exposition_is_valid_and_tells_the_figures() -> None:
+    text, content_type = exposition(FIGURES)
+    assert content_type.startswith("text/plain")
+    values = {
+        (point.name, *point.labels.values()): point.value
+        for family in text_string_to_metric_families(text.decode())
+        for point in family.samples
+    }
+    assert values["memory_count_by_level", "L2"] == 9
+    assert values["cofio_cache_events_total", "misses"] == 12
+    assert values["cofio_graph_version",] == 7
+    assert values["cofio_graph_size", "edges"] == 40
+    assert values["cofio_index_debt",] == 1
+
+
+def test_metric_names_follow_the_rules_of_prometheus() -> None:
+    families = list(text_string_to_metric_families(exposition(FIGURES)[0].decode()))
+    assert len({family.name for family in families}) == len(families), "a family is exposed twice"
+    ours = [family for family in families if family.name.startswith(("api_", "cofio_", "memory_"))]
+    assert len(ours) >= 12
+    for family in ours:
+        assert family.documentation, family.name
+        if family.type == "histogram":
+            assert family.name.endswith("_seconds"), family.name
+
+
+async def test_a_stalled_loop_is_seen() -> None:
+    def slow() -> float:
+        return sample("cofio_event_loop_lag_seconds_count") - sample(
+            "cofio_event_loop_lag_seconds_bucket", le="0.05"
+        )
+
+    before = slow()
+    sampler = asyncio.create_task(sample_loop_lag(0.01))
+    await asyncio.sleep(0.03)
+    time.sleep(0.15)  # noqa: ASYNC251  the stall under test
+    await asyncio.sleep(0.03)
+    sampler.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await sampler
+    assert slow() >= before + 1
+
+
+PROGRAM = """
+import logging, structlog
+from cofio.telemetry import configure_logging
+configure_logging("info", {format!r})
+structlog.contextvars.bind_contextvars(request_id="r-1")
+structlog.get_logger("cofio.x").info("stored", episodes=3)
+structlog.get_logger("cofio.x").debug("hidden")
+logging.getLogger("uvicorn.error").warning("from %s", "uvicorn")
+"""
+
+
+def logged(format: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(format=format)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+def test_json_lines_carry_the_request_id_and_libraries_too() -> None:
+    own, foreign = (orjson.loads(line) for line in logged("json"))
+    assert own["event"] == "stored"
+    assert (own["level"], own["logger"], own["episodes"], own["request_id"]) == ("info", "cofio.x", 3, "r-1")
+    assert foreign["event"] == "from uvicorn"
+    assert foreign["request_id"] == "r-1"
+
+
+def test_console_lines_are_for_people() -> None:
+    own, foreign = logged("console")
+    assert "stored" in own
+    assert "from uvicorn" in foreign
