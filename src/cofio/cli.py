@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 import uvicorn
+import uvloop
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (

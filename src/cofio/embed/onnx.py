@@ -44,12 +44,12 @@ class OnnxEncoder:
 
     dimension: int = SEMANTIC_DIMENSIONS
 
-    def __init__(self, session: ort.InferenceSession, tokenizer: Tokenizer, *, precision: Precision, sha256: str) -> None:
+    def __init__(self, session: ort.InferenceSession, tokenizer: Tokenizer, *, precision: Precision, fingerprint: str) -> None:
         self._session = session
         self._tokenizer = tokenizer
         self.precision: str = precision
         self.provider: str = session.get_providers()[0]
-        self.fingerprint: str = f"all-MiniLM-L6-v2/{precision}/{sha256[:12]}"
+        self.fingerprint: str = fingerprint
 
     @classmethod
     def open(cls, model_dir: Path, *, precision: Precision, threads: int = 1) -> OnnxEncoder:
@@ -58,7 +58,7 @@ class OnnxEncoder:
         tokenizer = Tokenizer.from_file(str(files.tokenizer))
         tokenizer.enable_truncation(MAX_WORD_PIECES)
         tokenizer.no_padding()
-        return cls(_session(files.graph, threads), tokenizer, precision=precision, sha256=files.sha256)
+        return cls(_session(files.model, threads), tokenizer, precision=precision, fingerprint=files.fingerprint)
 
     def encode(self, texts: Sequence[str]) -> Float32s:
         """One unit vector a text: float32 (n, 384), row i for `texts[i]`; beyond 256 word pieces a text is cut."""
