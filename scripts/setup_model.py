@@ -31,7 +31,6 @@ from cofio.embed import graph
 from cofio.embed.model_files import (
     MANIFEST,
     MODELS,
-    TOKENIZER,
     Manifest,
     digest,
     find_fault,

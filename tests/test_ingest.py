@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
+from hash_encoder import HashEncoder
 
-from cofio.errors import EmptyTranscript, EncoderUnavailable, InvalidInput, NotFound, StoreInUse, UnknownFormat
+from cofio.errors import (
+    EmptyTranscript,
+    EncoderUnavailable,
+    InvalidInput,
+    NotFound,
+    StoreInUse,
+    UnknownFormat,
+)
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting, doctor, get_meeting, get_memory, list_meetings, rebuild
 from cofio.query import recall
 from cofio.records import Filters, Float32s, MeetingInput, Question
 from cofio.runtime import DATABASE_NAME, Runtime, open_runtime
 from cofio.settings import Settings
-from hash_encoder import HashEncoder
 
 STANDUP = MeetingInput(
     title="Gateway standup",
@@ -25,7 +32,7 @@ STANDUP = MeetingInput(
     series="gateway",
     external_id="gw-1",
     transcript="""[00:00:05] Ann Lee: Good morning, let us start with the Aurora gateway and its enclosure.
-[00:00:15] Ben Ortiz: The Aurora gateway is a small box that collects the readings of all sensors in a building.
+[00:00:15] Ben Ortiz: The Aurora gateway is a small box that collects the readings of every sensor in a house.
 [00:00:27] Ann Lee: Which connector did the supplier propose for the enclosure?
 [00:00:34] Ben Ortiz: They proposed the barrel connector, because it is cheaper than the screw terminal.
 [00:00:45] Ann Lee: I will order ten samples of the barrel connector by Friday.
@@ -64,7 +71,11 @@ async def test_receipt_counts_what_is_stored(runtime: Runtime) -> None:
     assert receipt.edges["answers"] == 1
     assert {"parse", "encode", "memorise", "store", "index"} <= receipt.stages_ms.keys()
     assert (await doctor(runtime, repair=False)).problems == ()
-    assert (await get_meeting(runtime, receipt.meeting_id)).participants == ("Ann Lee", "Ben Ortiz", "Cleo Marsh")
+    assert (await get_meeting(runtime, receipt.meeting_id)).participants == (
+        "Ann Lee",
+        "Ben Ortiz",
+        "Cleo Marsh",
+    )
 
 
 async def test_the_same_meeting_again_changes_nothing(runtime: Runtime) -> None:
@@ -84,7 +95,9 @@ async def test_a_grown_transcript_adds_only_what_is_new(runtime: Runtime, extern
     first = await ingest(runtime, meeting)
     ids = set(runtime.live.current.memory_ids)
     grown = replace(
-        meeting, transcript=meeting.transcript + "[00:01:12] Cleo Marsh: One more thing, the antenna moves to the left side.\n"
+        meeting,
+        transcript=meeting.transcript
+        + "[00:01:12] Cleo Marsh: One more thing, the antenna moves to the left side.\n",
     )
     receipt = await ingest(runtime, grown)
     assert receipt.meeting_id == first.meeting_id
@@ -105,7 +118,9 @@ async def test_an_earlier_state_of_a_meeting_takes_nothing_away(runtime: Runtime
 
 async def test_a_corrected_transcript_replaces_what_was_said(runtime: Runtime) -> None:
     await ingest(runtime, STANDUP)
-    receipt = await ingest(runtime, replace(STANDUP, transcript=STANDUP.transcript.replace("in June", "in July")))
+    receipt = await ingest(
+        runtime, replace(STANDUP, transcript=STANDUP.transcript.replace("in June", "in July"))
+    )
     assert (receipt.outcome, receipt.added, receipt.removed) == ("changed", 1, 1)
     answer = await recall(runtime, Question(query="When does the gateway ship?"))
     said = [memory.content for memory in answer.direct_results["L2"]]
@@ -129,7 +144,13 @@ async def test_things_of_two_meetings_become_concepts(runtime: Runtime) -> None:
 async def test_a_deletion_leaves_nothing_behind(runtime: Runtime) -> None:
     await ingest(runtime, REVIEW)
     before = await runtime.database.counts()
-    receipt = await ingest(runtime, replace(STANDUP, transcript=STANDUP.transcript + "[00:01:12] Dov Zimmermann: The xylograph vendor quits.\n"))
+    receipt = await ingest(
+        runtime,
+        replace(
+            STANDUP,
+            transcript=STANDUP.transcript + "[00:01:12] Dov Zimmermann: The xylograph vendor quits.\n",
+        ),
+    )
     memory_ids = set(runtime.live.current.memory_ids)
     deletion = await delete_meeting(runtime, receipt.meeting_id)
     assert deletion.removed_memories["L2"] == 8
@@ -137,7 +158,11 @@ async def test_a_deletion_leaves_nothing_behind(runtime: Runtime) -> None:
     diagnosis = await doctor(runtime, repair=False)
     assert diagnosis.problems == ()
     answer = await recall(runtime, Question(query="Which xylograph vendor quits, Dov Zimmermann?"))
-    found = [*answer.activated_memories, *answer.bridge_memories, *(m for ms in answer.direct_results.values() for m in ms)]
+    found = [
+        *answer.activated_memories,
+        *answer.bridge_memories,
+        *(m for ms in answer.direct_results.values() for m in ms),
+    ]
     assert not any("xylograph" in memory.content or "Zimmermann" in memory.content for memory in found)
     assert {memory.memory_id for memory in found} & memory_ids <= set(runtime.live.current.memory_ids)
     with pytest.raises(NotFound):
@@ -170,7 +195,12 @@ async def test_what_cannot_be_read_stores_nothing(runtime: Runtime) -> None:
 
 async def test_two_ingests_of_one_meeting_at_once_store_it_once(runtime: Runtime) -> None:
     receipts = await asyncio.gather(*(ingest(runtime, STANDUP) for _ in range(4)))
-    assert sorted(receipt.outcome for receipt in receipts) == ["created", "unchanged", "unchanged", "unchanged"]
+    assert sorted(receipt.outcome for receipt in receipts) == [
+        "created",
+        "unchanged",
+        "unchanged",
+        "unchanged",
+    ]
     assert (await runtime.database.counts())["meetings"] == 1
     assert runtime.writing == {}
 
@@ -179,7 +209,11 @@ async def test_projects_do_not_share_concepts(runtime: Runtime) -> None:
     await ingest(runtime, STANDUP)
     await ingest(runtime, replace(REVIEW, project="other"))
     answer = await recall(runtime, Question(query="Aurora gateway", filters=Filters(project=("other",))))
-    found = [*answer.activated_memories, *answer.bridge_memories, *(m for ms in answer.direct_results.values() for m in ms)]
+    found = [
+        *answer.activated_memories,
+        *answer.bridge_memories,
+        *(m for ms in answer.direct_results.values() for m in ms),
+    ]
     assert found
     assert {memory.metadata.project for memory in found} == {"other"}
 
@@ -194,7 +228,9 @@ async def test_index_and_graph_are_rebuilt_from_the_truth_without_the_model(runt
     assert (await doctor(runtime, repair=True)).repaired != ()
     assert (await rebuild(runtime)).problems == ()
     after = await recall(runtime, replace(question, limit_per_level=9))
-    assert [m.memory_id for m in before.direct_results["L2"]][:5] == [m.memory_id for m in after.direct_results["L2"]][:5]
+    assert [m.memory_id for m in before.direct_results["L2"]][:5] == [
+        m.memory_id for m in after.direct_results["L2"]
+    ][:5]
 
 
 async def test_a_store_survives_being_reopened(tmp_path: Path) -> None:
@@ -209,11 +245,13 @@ async def test_a_store_survives_being_reopened(tmp_path: Path) -> None:
                 pass
     async with open_runtime(settings, HashEncoder()) as runtime:
         after = await recall(runtime, question)
-    assert replace(before, processing_time_ms=0.0, stages_ms={}) == replace(after, processing_time_ms=0.0, stages_ms={})
+    assert replace(before, processing_time_ms=0.0, stages_ms={}) == replace(
+        after, processing_time_ms=0.0, stages_ms={}
+    )
 
 
 class _Failing(HashEncoder):
-    def encode(self, texts: list[str] | tuple[str, ...]) -> Float32s:  # type: ignore[override]
+    def encode(self, texts: Sequence[str]) -> Float32s:
         raise RuntimeError("out of memory")
 
 

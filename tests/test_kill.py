@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from hash_encoder import HashEncoder
+
 from cofio.batches import submit, watch, work
 from cofio.ingest import ingest
 from cofio.maintain import doctor
@@ -17,7 +19,6 @@ from cofio.records import MeetingInput
 from cofio.runtime import open_runtime
 from cofio.settings import Settings
 from cofio.store.operations import read_operation
-from hash_encoder import HashEncoder
 
 TESTS = Path(__file__).parent
 
@@ -72,7 +73,9 @@ def meeting(i: int) -> MeetingInput:
         f"Ann: I will call the supplier of lot {i} and ask for a new date by Friday.",
         "Ben: What does marketing say about the new date of the Aurora gateway?",
     ]
-    return MeetingInput(title=f"Sync {i}", transcript="\n".join(lines), series="sync", external_id=f"sync-{i}")
+    return MeetingInput(
+        title=f"Sync {i}", transcript="\n".join(lines), series="sync", external_id=f"sync-{i}"
+    )
 
 
 async def test_acknowledged_meetings_survive_kills(tmp_path: Path) -> None:
@@ -101,10 +104,15 @@ async def test_acknowledged_meetings_survive_kills(tmp_path: Path) -> None:
         heads = {block.head.title: block.words.size for block in runtime.live.current.blocks}
         for i in stored - deleted:
             # The delete of the last one may have been under way, and done, without its word getting out.
-            assert heads.get(f"Sync {i}", 4 if i % 4 == 3 else 0) == 4, f"meeting {i} is incomplete (last {last})"
+            assert heads.get(f"Sync {i}", 4 if i % 4 == 3 else 0) == 4, (
+                f"meeting {i} is incomplete (last {last})"
+            )
         assert not {f"Sync {i}" for i in deleted} & heads.keys()
         assert set(heads.values()) == {4}, "a meeting is there in part"
-        async with runtime.database.read() as connection, connection.execute("PRAGMA integrity_check") as cursor:
+        async with (
+            runtime.database.read() as connection,
+            connection.execute("PRAGMA integrity_check") as cursor,
+        ):
             assert [tuple(row) async for row in cursor] == [("ok",)]
         again = await ingest(runtime, meeting(min(stored - deleted)))
         assert again.outcome == "unchanged"

@@ -27,7 +27,9 @@ def test_two_teams_meet_over_two_months_in_many_formats() -> None:
     days = sorted(date.fromisoformat(entry["date"]) for entry in INDEX)
     assert (days[-1] - days[0]).days >= 55
     assert {"heron-device", "heron-app"} <= {entry["series"] for entry in INDEX}
-    assert {entry["file"] for entry in INDEX} | {"index.json"} == {p.name for p in (DATA / "meetings").iterdir()}
+    assert {entry["file"] for entry in INDEX} | {"index.json"} == {
+        p.name for p in (DATA / "meetings").iterdir()
+    }
     formats = {_transcript(entry["external_id"]).format for entry in INDEX}
     assert len(formats) >= 5
 

@@ -24,7 +24,9 @@ _POLL_S: Final = 0.2
 
 async def submit(runtime: Runtime, meetings: Sequence[MeetingInput]) -> str:
     """The batch is stored and will be ingested, also if this process is killed now; returns its id."""
-    payloads = await asyncio.to_thread(lambda: [(meeting.title, orjson.dumps(asdict(meeting))) for meeting in meetings])
+    payloads = await asyncio.to_thread(
+        lambda: [(meeting.title, orjson.dumps(asdict(meeting))) for meeting in meetings]
+    )
     operation_id = await operations.create_operation(runtime.database, payloads)
     runtime.batch_waiting.set()
     return operation_id
@@ -62,11 +64,23 @@ async def _run(runtime: Runtime, operation_id: str) -> None:
         try:
             receipt = await ingest(runtime, _meeting(payload))
         except CofioError as error:
-            result = {"code": error.code, "title": error.title(), "detail": error.detail, "field": error.field}
+            result = {
+                "code": error.code,
+                "title": error.title(),
+                "detail": error.detail,
+                "field": error.field,
+            }
             await operations.settle_meeting(
-                runtime.database, operation_id, pending.position, succeeded=False, result=result, meeting_id=None
+                runtime.database,
+                operation_id,
+                pending.position,
+                succeeded=False,
+                result=result,
+                meeting_id=None,
             )
-            _log.warning("batch_meeting_failed", operation_id=operation_id, position=pending.position, code=error.code)
+            _log.warning(
+                "batch_meeting_failed", operation_id=operation_id, position=pending.position, code=error.code
+            )
         else:
             await operations.settle_meeting(
                 runtime.database,

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
-import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
-import uvicorn
 import uvloop
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 import cofio
 from cofio import files, maintain, serving
@@ -44,10 +29,9 @@ from cofio.errors import (
     StoreTooNew,
     Unavailable,
 )
-from cofio.http.app import create_app
-from cofio.ingest import ingest as ingest_meeting
+from cofio.loading import remember, send
 from cofio.query import recall
-from cofio.records import Answer, MeetingInput, Question
+from cofio.records import Answer, Question
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings, load_settings
 from cofio.show import Outcome, show_answer, show_counts, show_outcomes

@@ -33,7 +33,11 @@ def read_cue(text: str, graph: MemoryGraph, scope: Scope) -> Cue:
     """The cue of a question asked of the part of `graph` in `scope`."""
     bare, person = _take_out_names(text, graph, scope)
     return Cue(
-        text=text, encoded_text=bare, stems=tuple(query_stems(text)), person=person, dates=tuple(named_dates(text))
+        text=text,
+        encoded_text=bare,
+        stems=tuple(query_stems(text)),
+        person=person,
+        dates=tuple(named_dates(text)),
     )
 
 
@@ -49,7 +53,9 @@ def _take_out_names(text: str, graph: MemoryGraph, scope: Scope) -> tuple[str, i
             cut.append((found[at].start(), found[at + length - 1].end()))
             named.append(speakers)
         at += length
-    pieces = [text[a:b] for a, b in zip([0, *(b for _, b in cut)], [*(a for a, _ in cut), len(text)], strict=True)]
+    pieces = [
+        text[a:b] for a, b in zip([0, *(b for _, b in cut)], [*(a for a, _ in cut), len(text)], strict=True)
+    ]
     bare = " ".join("".join(pieces).split())
     everyone = frozenset(chain.from_iterable(named))
     return (bare if WORD.search(bare) else text), next(iter(everyone)) if len(everyone) == 1 else None
@@ -62,7 +68,9 @@ def _name_at(
     speakers = _in_scope(graph.speakers_of_word.get(words[at], ()), graph, scope)
     if not speakers:
         return 1, frozenset()
-    names = {number: [_bare(word) for word in WORD.findall(graph.lexicons.speakers[number])] for number in speakers}
+    names = {
+        number: [_bare(word) for word in WORD.findall(graph.lexicons.speakers[number])] for number in speakers
+    }
     longest = max((len(name) for name in names.values() if words[at : at + len(name)] == name), default=0)
     if longest > 1:
         return longest, frozenset(n for n, name in names.items() if words[at : at + longest] == name)

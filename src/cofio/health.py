@@ -45,7 +45,7 @@ async def measure_health(runtime: Runtime, *, encode: bool = True) -> tuple[Comp
         debt = await runtime.database.index_debt()
         return ("degraded" if debt else "ok"), {
             "kind": runtime.index.kind,
-            "vectors": counts,
+            "vectors": {level.label: count for level, count in counts.items()},
             "index_debt": debt,
         }
 

@@ -57,7 +57,9 @@ async def ingest(
             warnings = transcript.warnings
             if earlier:
                 warnings += ("the stored meeting already holds all of this and more; nothing was changed",)
-            return await _receipt(runtime, meeting_id, "unchanged", meeting, transcript, warnings, stages, kept=len(ids))
+            return await _receipt(
+                runtime, meeting_id, "unchanged", meeting, transcript, warnings, stages, kept=len(ids)
+            )
         with stages("encode"):
             vectors = await _encode(runtime, ids, episodes, stored, on_encoded)
         with stages("look_up"):
@@ -66,7 +68,15 @@ async def ingest(
             )
         with stages("memorise"):
             memories = await asyncio.to_thread(
-                memorise, meeting, meeting_id, ids, episodes, vectors, transcript.participants, known, questions
+                memorise,
+                meeting,
+                meeting_id,
+                ids,
+                episodes,
+                vectors,
+                transcript.participants,
+                known,
+                questions,
             )
         with stages("store"):
             await save_meeting(
@@ -78,7 +88,9 @@ async def ingest(
     added, removed = len(set(ids) - before), len(before - set(ids))
     warnings = transcript.warnings
     if removed:
-        warnings += (f"{removed} utterances that the meeting held before are not in this transcript and were removed",)
+        warnings += (
+            f"{removed} utterances that the meeting held before are not in this transcript and were removed",
+        )
     if not indexed:
         warnings += ("stored; the vector index does not answer and will be brought up to date when it does",)
     outcome = "created" if stored is None else "grown" if added and not removed else "changed"
@@ -94,7 +106,9 @@ def _read(meeting: MeetingInput) -> tuple[Transcript, tuple[Episode, ...], Meeti
     title = clean_text(meeting.title) or transcript.title
     if not title:
         raise InvalidInput("The meeting needs a title.", field="title")
-    named = dict.fromkeys(name for raw in (*meeting.participants, *transcript.participants) if (name := clean_text(raw)))
+    named = dict.fromkeys(
+        name for raw in (*meeting.participants, *transcript.participants) if (name := clean_text(raw))
+    )
     return (
         transcript,
         extract_episodes(transcript),
@@ -117,7 +131,14 @@ def _meeting_id(meeting: MeetingInput, transcript: Transcript) -> str:
         return named_id("meeting", meeting.project, meeting.external_id)
     first = transcript.utterances[0]
     return named_id(
-        "meeting", meeting.project, meeting.series, meeting.title, meeting.date, first.speaker, first.start_s, first.text
+        "meeting",
+        meeting.project,
+        meeting.series,
+        meeting.title,
+        meeting.date,
+        first.speaker,
+        first.start_s,
+        first.text,
     )
 
 
@@ -159,7 +180,11 @@ async def _encode(
 
 
 def _record(
-    meeting: MeetingInput, meeting_id: str, transcript: Transcript, content_hash: str, memories: MeetingMemories
+    meeting: MeetingInput,
+    meeting_id: str,
+    transcript: Transcript,
+    content_hash: str,
+    memories: MeetingMemories,
 ) -> MeetingRecord:
     times = [t for memory in memories.episodes for t in (memory.start_s, memory.end_s) if t is not None]
     return MeetingRecord(

@@ -91,7 +91,9 @@ def _warm() -> None:
 def _apply(graph: MemoryGraph, rows: GraphRows, lexicons: Lexicons) -> MemoryGraph:
     changed, touched = rows.changes.meetings, rows.changes.concepts
     blocks = [block for block in graph.blocks if changed is not None and block.head.key not in changed]
-    concepts = [concept for concept in graph.concepts if touched is not None and concept.memory_id not in touched]
+    concepts = [
+        concept for concept in graph.concepts if touched is not None and concept.memory_id not in touched
+    ]
     # Meetings in the order of their row ids and concepts in the order of their ids: the same truth gives the
     # same graph, whatever the order in which it came to be known.
     blocks = sorted([*blocks, *rows.blocks], key=lambda block: block.head.key)

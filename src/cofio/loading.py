@@ -141,5 +141,3 @@ class _Encoded(ProgressColumn):
     def render(self, task: Task) -> Text:
         encoded = task.fields.get("encoded")
         return Text("" if encoded is None else f"{encoded} texts", style="dim")
-
-

@@ -62,7 +62,9 @@ async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
     index: dict[str, int] = {}
     for level in Level:
         async with runtime.database.read() as connection:
-            stored = {row["memory_id"] async for row in queries.memory_ids_of_level(connection, level=int(level))}
+            stored = {
+                row["memory_id"] async for row in queries.memory_ids_of_level(connection, level=int(level))
+            }
         indexed = await runtime.index.ids(level)
         truth[level.label], index[level.label] = len(stored), len(indexed)
         if missing := len(stored - indexed):

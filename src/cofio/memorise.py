@@ -78,7 +78,10 @@ def memorise(
         ),
         contexts=contexts,
         edges=(
-            *(Edge(source=a, target=b, kind=EdgeKind.NEXT, weight=1.0) for a, b in zip(ids, ids[1:], strict=False)),
+            *(
+                Edge(source=a, target=b, kind=EdgeKind.NEXT, weight=1.0)
+                for a, b in zip(ids, ids[1:], strict=False)
+            ),
             *(
                 Edge(source=ids[i], target=contexts[c].memory_id, kind=EdgeKind.PART_OF, weight=1.0)
                 for i, c in enumerate(context_of)
@@ -106,8 +109,15 @@ def _episode(
 ) -> Memory:
     episode, memory_type = episodes[i], typed[i].memory_type
     details: dict[str, object] = {}
+    committed = typed[i].score(MemoryType.COMMITMENT) > 0
+    if memory_type is MemoryType.COMMITMENT and due is not None:
+        # Somebody took it on and said until when: nothing is more of an action.
+        memory_type = MemoryType.ACTION
     if memory_type in (MemoryType.ACTION, MemoryType.COMMITMENT):
-        details["owners"] = list(owners(i, episodes, typed, participants))
+        voted = owners(i, episodes, typed, participants)
+        # Who says "I will" owns it; the vote names who else may.
+        first = (episode.speaker,) if committed and episode.speaker else ()
+        details["owners"] = list(dict.fromkeys((*first, *voted)))[:2]
         details["due"] = due.isoformat() if due is not None else None
     return Memory(
         memory_id=ids[i],
@@ -144,7 +154,9 @@ def _contexts(
         norm = float(np.linalg.norm(vector[:SEMANTIC_DIMENSIONS]))
         vector[:SEMANTIC_DIMENSIONS] /= norm if norm > 1e-9 else 1.0
         vector[SEMANTIC_DIMENSIONS:] = np.clip(vector[SEMANTIC_DIMENSIONS:], 0.0, 1.0)
-        central = _central(first, last, words, full @ np.append(vector[:SEMANTIC_DIMENSIONS], np.zeros(16, np.float32)))
+        central = _central(
+            first, last, words, full @ np.append(vector[:SEMANTIC_DIMENSIONS], np.zeros(16, np.float32))
+        )
         lines = [f"{e.speaker}: {e.text}" if e.speaker else e.text for e in (episodes[i] for i in central)]
         title = ", ".join(label)
         content = "\n".join([title, *lines]) if title else "\n".join(lines)
@@ -257,7 +269,9 @@ def _late_answers(
 ) -> list[tuple[int, OpenQuestion, float]]:
     """(position, question, weight): the best statement of this meeting for each question that it answers."""
     statements = [
-        i for i, e in enumerate(episodes) if e.words >= ANSWER_WORDS and typed[i].memory_type is not MemoryType.QUESTION
+        i
+        for i, e in enumerate(episodes)
+        if e.words >= ANSWER_WORDS and typed[i].memory_type is not MemoryType.QUESTION
     ]
     found: list[tuple[int, OpenQuestion, float]] = []
     if not statements:
@@ -292,4 +306,3 @@ def _answered(full: Float32s, late: Sequence[tuple[int, OpenQuestion, float]]) -
         )
         for i, question, weight in late
     ]
-

@@ -7,7 +7,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypedDict
 
 import numpy as np
 
@@ -27,16 +27,15 @@ from cofio.records import (
     Float32s,
     Int32s,
     Level,
+    MemoryMetadata,
     Question,
     Recalled,
 )
+from cofio.runtime import Runtime
 from cofio.store.recalled import Shown, shown_memories
 from cofio.store.vectors import Hit
 from cofio.telemetry import Stages
 from cofio.text.features import FEATURES, query_features
-
-if TYPE_CHECKING:
-    from cofio.runtime import Runtime
 
 # A direct hit starts with its share of the best score; what only matched the question by itself, below the
 # direct hits, starts with this much less, so that a way through a direct hit is preferred as its path.
@@ -131,7 +130,9 @@ def _find(
     u = rank.rank_episodes(evidence, graph, cue, spreading=spreading)
     order = _best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
     direct = {
-        Level.CONCEPT: _best_concepts(graph, bounds, cue, vector, hits[Level.CONCEPT], question.limit_per_level),
+        Level.CONCEPT: _best_concepts(
+            graph, bounds, cue, vector, hits[Level.CONCEPT], question.limit_per_level
+        ),
         Level.CONTEXT: _best_contexts(graph, evidence, cue, question),
         Level.EPISODE: tuple((int(evidence.rows[i]), float(u[i])) for i in order[: question.limit_per_level]),
     }
@@ -179,7 +180,9 @@ def _best_contexts(
     # A context has many speakers and types: under a filter it is found by the turns that pass.
     numbers, scores = rank.rank_contexts(evidence, graph, cue, spreading=question.enable_activation)
     ids = [graph.context_ids[number] for number in numbers]
-    order = sorted(range(len(ids)), key=lambda i: (-round(float(scores[i]), 6), ids[i]))[: question.limit_per_level]
+    order = sorted(range(len(ids)), key=lambda i: (-round(float(scores[i]), 6), ids[i]))[
+        : question.limit_per_level
+    ]
     return tuple((len(graph.memory_ids) + int(numbers[i]), float(scores[i])) for i in order)
 
 
@@ -201,7 +204,9 @@ def _woken(
         top = peak if level is Level.EPISODE else best / UPPER_LEVELS
         seeds += [node for node, _ in found]
         strengths += [max(score, 0.0) / top if top > 0 else 0.0 for _, score in found]
-    kept = [(seed, min(strength, 1.0)) for seed, strength in zip(seeds, strengths, strict=True) if strength > 0.0]
+    kept = [
+        (seed, min(strength, 1.0)) for seed, strength in zip(seeds, strengths, strict=True) if strength > 0.0
+    ]
     return wake(
         graph,
         bounds,
@@ -286,7 +291,8 @@ def _assemble(
             explanation=explain.bridge(graph, link, shown[memory_id], shown[anchor_id]),
         )
         for link in findings.bridges
-        if (memory_id := graph.memory_ids[link.row]) in shown and (anchor_id := graph.memory_ids[link.anchor]) in shown
+        if (memory_id := graph.memory_ids[link.row]) in shown
+        and (anchor_id := graph.memory_ids[link.anchor]) in shown
     )
     return Answer(
         query=question.query,
@@ -296,14 +302,25 @@ def _assemble(
         confidence=round(findings.confidence, 4),
         total_results=sum(map(len, direct.values())) + len(activated) + len(bridges),
         query_dimensions={
-            name: round(float(value), 4) for name, value in zip(FEATURES, query_features(cue.text), strict=True)
+            name: round(float(value), 4)
+            for name, value in zip(FEATURES, query_features(cue.text), strict=True)
         },
         processing_time_ms=0.0,
         stages_ms={},
     )
 
 
-def _common(shown: Shown, score: float) -> dict[str, object]:
+class _Common(TypedDict):
+    memory_id: str
+    content: str
+    memory_type: str
+    score: float
+    level: str
+    metadata: MemoryMetadata
+
+
+def _common(shown: Shown, score: float) -> _Common:
+    """What every kind of result says of a memory."""
     return {
         "memory_id": shown.memory_id,
         "content": shown.content,

@@ -38,6 +38,8 @@ MEETING_PRIOR: Final = 0.2
 CONTEXT_TURNS: Final = 5
 # A concept's score: its label's share of the question, and its centroid.
 CONCEPT_LABEL: Final = 0.5
+# A concept that the question does not name is shown if its centroid is at least this near; below, it is noise.
+CONCEPT_COSINE: Final = 0.35
 
 # confidence = sigmoid(c0 + c · signals): AUROC .88 to .97, calibrated (lab 2 §4a).
 CONFIDENCE: Final = (-6.47, 7.61, 4.50, 1.91, 1.47)
@@ -59,7 +61,9 @@ def content_spread(evidence: Evidence, *, wide: bool) -> Float32s:
     )
     spoken = evidence.turn >= 0
     spread = np.zeros(evidence.rows.size, np.float32)
-    spread[spoken] = SPREAD_TERMS * unit_range(terms[spoken]) + (1 - SPREAD_TERMS) * unit_range(context[spoken])
+    spread[spoken] = SPREAD_TERMS * unit_range(terms[spoken]) + (1 - SPREAD_TERMS) * unit_range(
+        context[spoken]
+    )
     return spread
 
 
@@ -112,7 +116,9 @@ def rank_contexts(
     return found.astype(np.int32), score.astype(np.float32)
 
 
-def rank_concepts(graph: MemoryGraph, cue: Cue, vector: Float32s, hits: Iterable[int]) -> tuple[Int32s, Float32s]:
+def rank_concepts(
+    graph: MemoryGraph, cue: Cue, vector: Float32s, hits: Iterable[int]
+) -> tuple[Int32s, Float32s]:
     """The concepts that the question names or whose centroid is near, with their scores in [0, 1].
 
     ½ share of the label's stems that the question holds + ½ cosine to the centroid. People only by name: the
@@ -123,9 +129,13 @@ def rank_concepts(graph: MemoryGraph, cue: Cue, vector: Float32s, hits: Iterable
     near = {number for number in hits if graph.concepts[number].kind is not ConceptKind.PERSON}
     numbers = np.array(sorted(named | near), np.int32)
     cosine = graph.concept_vectors[numbers][:, :SEMANTIC_DIMENSIONS] @ vector[:SEMANTIC_DIMENSIONS]
+    kept = (cosine >= CONCEPT_COSINE) | np.isin(numbers, sorted(named))
+    numbers, cosine = numbers[kept], cosine[kept]
     labels = [frozenset(stems(graph.concepts[number].label)) for number in numbers]
     share = np.array([len(label & asked) / len(label) if label else 0.0 for label in labels], np.float32)
-    return numbers, (CONCEPT_LABEL * share + (1 - CONCEPT_LABEL) * np.clip(cosine, 0.0, 1.0)).astype(np.float32)
+    return numbers, (CONCEPT_LABEL * share + (1 - CONCEPT_LABEL) * np.clip(cosine, 0.0, 1.0)).astype(
+        np.float32
+    )
 
 
 def confidence(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> float:

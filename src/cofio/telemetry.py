@@ -170,11 +170,18 @@ def configure_logging(level: str, format: Literal["console", "json"]) -> None:
     ]
     renderers: list[structlog.typing.Processor] = (
         [
-            structlog.processors.dict_tracebacks,
+            # Never the local variables: they hold what people said and asked.
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(serializer=_dumps),
         ]
         if format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     structlog.configure(
         processors=[

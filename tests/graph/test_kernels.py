@@ -48,11 +48,15 @@ def test_spread_terms_is_bm25_over_smoothed_counts(kernel: Float32s) -> None:
             continue
         for t in range(4):
             tf = sum(
-                float(kernel[abs(j - i)]) * counts[t, j] for j in range(first[i], last[i]) if abs(j - i) < kernel.size
+                float(kernel[abs(j - i)]) * counts[t, j]
+                for j in range(first[i], last[i])
+                if abs(j - i) < kernel.size
             )
             if tf:
                 k1, b = kernels.K1, kernels.B
-                expected[i] += float(idf[t]) * tf * (k1 + 1) / (tf + k1 * (1 - b + b * float(smooth[i]) / 20.0))
+                expected[i] += (
+                    float(idf[t]) * tf * (k1 + 1) / (tf + k1 * (1 - b + b * float(smooth[i]) / 20.0))
+                )
     np.testing.assert_allclose(score, expected, rtol=1e-4)
     assert set(woken[:found].tolist()) == set(np.flatnonzero(expected).tolist())
     assert not flow.any(), "scratch is left as it came"
@@ -71,12 +75,16 @@ def test_context_cosine_is_the_cosine_to_the_averaged_vector() -> None:
     kernels.context_norms(vectors, gain, KERNEL_M, d, norm)
     dots, visited = np.empty(n, np.float32), np.empty(n, np.int32)
     everyone = np.arange(n, dtype=np.int32)
-    seen = kernels.dots_around(query, vectors, everyone[:5], everyone, first, last, 6, dots, np.zeros(n, np.bool_), visited)
+    seen = kernels.dots_around(
+        query, vectors, everyone[:5], everyone, first, last, 6, dots, np.zeros(n, np.bool_), visited
+    )
     assert sorted(visited[:seen].tolist()) == list(range(11))
     out = np.empty(5, np.float32)
     kernels.context_cosines(everyone[:5], first, last, KERNEL_M, gain, norm, dots, out)
     for i in range(5):
-        mean = sum(KERNEL_M[abs(j - i)] * gain[j] * vectors[j] for j in range(n) if abs(j - i) < KERNEL_M.size)
+        mean = sum(
+            KERNEL_M[abs(j - i)] * gain[j] * vectors[j] for j in range(n) if abs(j - i) < KERNEL_M.size
+        )
         assert out[i] == pytest.approx(float(query @ mean / np.linalg.norm(mean)), abs=1e-5)
 
 
@@ -119,7 +127,9 @@ def test_best_first_takes_the_strongest_paths(seed: int) -> None:
     for v in order[:reached]:
         if parent[v] >= 0:
             assert depth[v] == depth[parent[v]] + 1
-            assert strength[v] == pytest.approx(float(strength[parent[v]]) * graph[parent[v]][v]["strength"], rel=1e-5)
+            assert strength[v] == pytest.approx(
+                float(strength[parent[v]]) * graph[parent[v]][v]["strength"], rel=1e-5
+            )
 
 
 def test_group_by_key_is_a_stable_sort() -> None:

@@ -96,9 +96,7 @@ class _Graph:
             self.weights,
         )
         opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_FUSED, 1)]
-        model = helper.make_model(
-            graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="cofio"
-        )
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="cofio")
         return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -115,7 +113,9 @@ def _embeddings(graph: _Graph, weights: Weights) -> str:
         values, scales = _quantise(words.T)
         rows = graph.node("Gather", [graph.weight("words", values.T), "input_ids"], "words.rows")
         cast = graph.node("Cast", [rows], "words.float", to=onnx.TensorProto.FLOAT)
-        scale = graph.node("Gather", [graph.weight("words.scale", scales[:, None]), "input_ids"], "words.scales")
+        scale = graph.node(
+            "Gather", [graph.weight("words.scale", scales[:, None]), "input_ids"], "words.scales"
+        )
         word = graph.node("Mul", [cast, scale], "words.values")
     else:
         word = graph.node("Gather", [graph.weight("words", words), "input_ids"], "words.values")
@@ -159,10 +159,10 @@ def _attention(graph: _Graph, weights: Weights, prefix: str, x: str, mask: str) 
         return graph.node("Attention", inputs, name, _FUSED, num_heads=_HEADS)
     joined = graph.linear(x, f"{name}.joined", matrix)
     outputs = [f"{name}.{part}" for part in ("query", "key", "value")]
-    graph.nodes.append(helper.make_node("Split", [joined], outputs, name=f"{name}.split", axis=-1, num_outputs=3))
-    return graph.node(
-        "MultiHeadAttention", [*outputs, bias, mask], name, _FUSED, num_heads=_HEADS
+    graph.nodes.append(
+        helper.make_node("Split", [joined], outputs, name=f"{name}.split", axis=-1, num_outputs=3)
     )
+    return graph.node("MultiHeadAttention", [*outputs, bias, mask], name, _FUSED, num_heads=_HEADS)
 
 
 def _add_and_normalise(graph: _Graph, weights: Weights, name: str, x: str, skip: str) -> str:

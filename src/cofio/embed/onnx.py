@@ -44,7 +44,9 @@ class OnnxEncoder:
 
     dimension: int = SEMANTIC_DIMENSIONS
 
-    def __init__(self, session: ort.InferenceSession, tokenizer: Tokenizer, *, precision: Precision, fingerprint: str) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, tokenizer: Tokenizer, *, precision: Precision, fingerprint: str
+    ) -> None:
         self._session = session
         self._tokenizer = tokenizer
         self.precision: str = precision
@@ -58,7 +60,9 @@ class OnnxEncoder:
         tokenizer = Tokenizer.from_file(str(files.tokenizer))
         tokenizer.enable_truncation(MAX_WORD_PIECES)
         tokenizer.no_padding()
-        return cls(_session(files.model, threads), tokenizer, precision=precision, fingerprint=files.fingerprint)
+        return cls(
+            _session(files.model, threads), tokenizer, precision=precision, fingerprint=files.fingerprint
+        )
 
     def encode(self, texts: Sequence[str]) -> Float32s:
         """One unit vector a text: float32 (n, 384), row i for `texts[i]`; beyond 256 word pieces a text is cut."""

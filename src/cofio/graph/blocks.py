@@ -23,7 +23,9 @@ FULL_WEIGHT_WORDS: Final = 20
 KERNEL_M: Final[Float32s] = np.array([1.0] + [0.7 * 0.7 ** (d - 1) for d in range(1, 7)], np.float32)
 KERNEL_L: Final[Float32s] = np.array([1.0] + [0.8 * 0.85 ** (d - 1) for d in range(1, 13)], np.float32)
 
-_FIRST_PERSON: Final = re.compile(r"\b(?:i|i['’]\w+|me|my|mine|myself|we|we['’]\w+|us|our|ours)\b", re.IGNORECASE)
+_FIRST_PERSON: Final = re.compile(
+    r"\b(?:i|i['’]\w+|me|my|mine|myself|we|we['’]\w+|us|our|ours)\b", re.IGNORECASE
+)
 _SECOND_PERSON: Final = re.compile(r"\b(?:you|you['’]\w+|your|yours|yourself)\b", re.IGNORECASE)
 
 TYPE_CODES: Final = {kind: code for code, kind in enumerate(MemoryType)}
@@ -184,7 +186,10 @@ def build_block(
         words=words,
         types=np.fromiter((TYPE_CODES[episode.memory_type] for episode in episodes), np.int8, n),
         speakers=np.fromiter(
-            (-1 if episode.speaker is None else lexicons.speakers.add(episode.speaker) for episode in episodes),
+            (
+                -1 if episode.speaker is None else lexicons.speakers.add(episode.speaker)
+                for episode in episodes
+            ),
             np.int32,
             n,
         ),
@@ -237,4 +242,6 @@ def _postings(episodes: Sequence[EpisodeRow], terms: Lexicon) -> tuple[Int32s, I
 
 
 def _stack(blobs: Sequence[bytes]) -> Float32s:
-    return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), VECTOR_DIMENSIONS).astype(np.float32)
+    return (
+        np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), VECTOR_DIMENSIONS).astype(np.float32)
+    )

@@ -39,14 +39,21 @@ class Link:
 
 
 def find_bridges(
-    graph: MemoryGraph, rows: Int32s, scores: Float32s, direct: Sequence[int], woken: Sequence[int], query: Float32s
+    graph: MemoryGraph,
+    rows: Int32s,
+    scores: Float32s,
+    direct: Sequence[int],
+    woken: Sequence[int],
+    query: Float32s,
 ) -> tuple[Link, ...]:
     """At most five bridges among the candidate `rows`, best first by B = mm(U) + .3 later (DESIGN §3 point 10).
 
     Candidates come from other meetings than the direct hits and have a link to a woken row that can be named.
     Novelty filters, it never scores: as a score it does no better than chance (lab 2 §3).
     """
-    direct_meetings = np.unique(graph.meeting_of_row[np.array(direct, np.int32)]) if direct else np.empty(0, np.int32)
+    direct_meetings = (
+        np.unique(graph.meeting_of_row[np.array(direct, np.int32)]) if direct else np.empty(0, np.int32)
+    )
     elsewhere = ~np.isin(graph.meeting_of_row[rows], direct_meetings)
     if not direct or not elsewhere.any():
         return ()
@@ -103,7 +110,9 @@ class _Holds:
     terms: dict[int, float]
 
 
-def _link(graph: MemoryGraph, row: int, anchors: Sequence[_Holds], score: float, query: Float32s) -> Link | None:
+def _link(
+    graph: MemoryGraph, row: int, anchors: Sequence[_Holds], score: float, query: Float32s
+) -> Link | None:
     """The strongest nameable link of `row` to one of the anchors: a shared concept, else rare shared stems."""
     semantic = graph.vectors[row, :SEMANTIC_DIMENSIONS]
     concepts = _concepts_of(graph, row)
@@ -122,11 +131,11 @@ def _link(graph: MemoryGraph, row: int, anchors: Sequence[_Holds], score: float,
             best = strength, anchor.row, concept, tuple(sorted(common, key=lambda t: (-terms[t], t))[:3])
     if best is None:
         return None
-    strength, anchor, concept, common_terms = best
+    strength, anchor_row, concept, common_terms = best
     novelty = 1.0 - max(0.0, float(semantic @ query[:SEMANTIC_DIMENSIONS]))
     return Link(
         row=row,
-        anchor=anchor,
+        anchor=anchor_row,
         concept=concept,
         stems=tuple(graph.lexicons.terms[term] for term in common_terms),
         score=score,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,7 +193,9 @@ class MemoryGraph:
         """(start, concepts): the concepts that each row mentions, persons left out."""
         counts = np.diff(self.concept_start)
         concept = np.repeat(np.arange(len(self.concepts), dtype=np.int32), counts)
-        person = np.fromiter((c.kind is ConceptKind.PERSON for c in self.concepts), np.bool_, len(self.concepts))
+        person = np.fromiter(
+            (c.kind is ConceptKind.PERSON for c in self.concepts), np.bool_, len(self.concepts)
+        )
         keep = ~person[concept] if concept.size else np.zeros(0, np.bool_)
         rows, concept = self.concept_rows[keep], concept[keep]
         start = np.zeros(len(self.memory_ids) + 1, np.int64)
@@ -275,7 +277,9 @@ def assemble(
         context_first=context_first,
         context_last=context_last,
         context_vectors=_join(blocks, "context_vectors", np.float32, VECTOR_DIMENSIONS),
-        concept_vectors=np.frombuffer(b"".join(c.vector for c in concepts), "<f4").reshape(-1, VECTOR_DIMENSIONS),
+        concept_vectors=np.frombuffer(b"".join(c.vector for c in concepts), "<f4").reshape(
+            -1, VECTOR_DIMENSIONS
+        ),
         concept_project=np.array([lexicons.projects.add(c.project) for c in concepts], np.int32),
         concept_start=concept_start,
         concept_rows=concept_rows,
@@ -285,11 +289,11 @@ def assemble(
     )
 
 
-def _join(blocks: Sequence[MeetingBlock], name: str, dtype: type, *shape: int) -> NDArray[np.generic]:
+def _join(blocks: Sequence[MeetingBlock], name: str, dtype: type, *shape: int) -> Any:
+    """One field of all blocks in a row; the caller knows its dtype."""
     if not blocks:
         return np.empty((0, *shape), dtype)
-    joined: NDArray[np.generic] = np.concatenate([getattr(block, name) for block in blocks])
-    return joined
+    return np.concatenate([getattr(block, name) for block in blocks])
 
 
 def _postings(
@@ -362,7 +366,9 @@ def _edges(
     concepts: Sequence[ConceptRow],
 ) -> tuple[Int64s, Int32s, Float32s]:
     """CSR of the edges in both directions. A hub passes on less: weights fall with the fan √log₂(2 + degree)."""
-    persons = np.fromiter((concept.kind is ConceptKind.PERSON for concept in concepts), np.bool_, len(concepts))
+    persons = np.fromiter(
+        (concept.kind is ConceptKind.PERSON for concept in concepts), np.bool_, len(concepts)
+    )
     mention_source, mention_target = parts["mentions"]
     named = ~persons[mention_target - n - c] if mention_target.size else np.zeros(0, np.bool_)
     mention_source, mention_target = mention_source[named], mention_target[named]

@@ -233,7 +233,8 @@ def _sift_down(keys, nodes, size, at):
         if child >= size:
             return
         if child + 1 < size and (
-            keys[child + 1] > keys[child] or (keys[child + 1] == keys[child] and nodes[child + 1] < nodes[child])
+            keys[child + 1] > keys[child]
+            or (keys[child + 1] == keys[child] and nodes[child + 1] < nodes[child])
         ):
             child += 1
         if keys[child] < keys[at] or (keys[child] == keys[at] and nodes[child] >= nodes[at]):

@@ -35,7 +35,9 @@ def scope(graph: MemoryGraph, filters: Filters) -> Scope:
         meetings &= _named(graph.meeting_series, graph.lexicons.series.find, filters.series)
     if filters.meeting_id:
         wanted = frozenset(filters.meeting_id)
-        meetings &= np.fromiter((block.head.meeting_id in wanted for block in graph.blocks), np.bool_, meetings.size)
+        meetings &= np.fromiter(
+            (block.head.meeting_id in wanted for block in graph.blocks), np.bool_, meetings.size
+        )
     if filters.date_from is not None:
         meetings &= graph.meeting_day >= filters.date_from.toordinal()
     if filters.date_to is not None:
@@ -56,8 +58,6 @@ def scope(graph: MemoryGraph, filters: Filters) -> Scope:
         rows=rows,
         nodes=np.concatenate((inside, meetings[graph.context_meeting], concepts)),
     )
-
-
 
 
 def _named(numbers: Int32s, find: Callable[[str], int], names: Iterable[str]) -> Bools:

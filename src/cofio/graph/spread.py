@@ -115,7 +115,9 @@ def gather(
         semantic, graph.vectors, candidates, graph.row_of_turn, graph.first, graph.last, REACH_L, dots,
         np.zeros(k, np.bool_), visited,
     )  # fmt: skip
-    columns = {name: np.zeros(rows.size, np.float32) for name in ("context_m", "context_l", "terms_m", "terms_l")}
+    columns = {
+        name: np.zeros(rows.size, np.float32) for name in ("context_m", "context_l", "terms_m", "terms_l")
+    }
     for name, kernel, norm in (("context_m", KERNEL_M, graph.norm_m), ("context_l", KERNEL_L, graph.norm_l)):
         values = np.empty(candidates.size, np.float32)
         kernels.context_cosines(candidates, graph.first, graph.last, kernel, graph.gain, norm, dots, values)
@@ -164,7 +166,13 @@ def _weigh_terms(
     known = np.array([t for t in numbers if 0 <= t < graph.posting_start.size - 1], np.int32)
     frequency = np.zeros(known.size, np.int64)
     kernels.document_frequencies(
-        known, graph.posting_start, graph.posting_row, graph.turn_of_row, graph.meeting_of_row, scope.meetings, frequency
+        known,
+        graph.posting_start,
+        graph.posting_row,
+        graph.turn_of_row,
+        graph.meeting_of_row,
+        scope.meetings,
+        frequency,
     )
     idf = np.log(1.0 + (turns_in_scope - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
     present = frequency > 0

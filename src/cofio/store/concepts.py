@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 import aiosqlite
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from cofio.memories import concept_id
 from cofio.records import SEMANTIC_DIMENSIONS, ConceptKind, EdgeKind, Float32s, Level, MemoryType
@@ -32,15 +33,21 @@ async def refresh_concepts(
     listed = orjson.dumps(sorted(keys)).decode()
     await queries.delete_orphaned_answers(connection, project=project, keys=listed)
     rows = [row async for row in queries.mentions_of_keys(connection, project=project, keys=listed)]
-    by_key = {key: list(group) for key, group in itertools.groupby(rows, key=lambda row: str(row["concept_key"]))}
+    by_key = {
+        key: list(group) for key, group in itertools.groupby(rows, key=lambda row: str(row["concept_key"]))
+    }
     ids = {key: concept_id(project, key) for key in sorted(keys)}
     listed_ids = orjson.dumps(list(ids.values())).decode()
-    existing = {str(row["memory_id"]) async for row in queries.memory_rowids(connection, memory_ids=listed_ids)}
+    existing = {
+        str(row["memory_id"]) async for row in queries.memory_rowids(connection, memory_ids=listed_ids)
+    }
     kept = {key: group for key, group in by_key.items() if _is_concept(group)}
     gone = [{"memory_id": ids[key]} for key in ids.keys() - kept.keys() if ids[key] in existing]
     await queries.delete_memories(connection, gone)
     # A speaker of a thousand meetings sums a thousand vectors: not on the event loop.
-    concepts = await asyncio.to_thread(lambda: [_concept_row(project, ids[key], kept[key]) for key in sorted(kept)])
+    concepts = await asyncio.to_thread(
+        lambda: [_concept_row(project, ids[key], kept[key]) for key in sorted(kept)]
+    )
     await queries.save_memories(connection, concepts)
     await queries.unlink_definitions(connection, [{"concept_id": ids[key]} for key in sorted(kept)])
     links = [
@@ -52,7 +59,11 @@ async def refresh_concepts(
     await queries.owe(
         connection,
         [
-            {"level": int(Level.CONCEPT), "memory_id": ids[key], "operation": "upsert" if key in kept else "delete"}
+            {
+                "level": int(Level.CONCEPT),
+                "memory_id": ids[key],
+                "operation": "upsert" if key in kept else "delete",
+            }
             for key in ids
             if key in kept or ids[key] in existing
         ],
@@ -133,14 +144,17 @@ def _content(kind: ConceptKind, label: str, meetings: int, count: int, definitio
 
 
 def _centroid(mentions: Sequence[sqlite3.Row], count: int) -> Float32s:
-    total = np.sum([np.frombuffer(row["vector_sum"], "<f4") for row in mentions], axis=0, dtype=np.float64)
+    shares = np.stack([np.frombuffer(row["vector_sum"], "<f4") for row in mentions])
+    total: NDArray[np.float64] = np.add.reduce(shares, axis=0, dtype=np.float64)
     norm = float(np.linalg.norm(total[:SEMANTIC_DIMENSIONS]))
     total[:SEMANTIC_DIMENSIONS] /= norm if norm > 1e-9 else 1.0
     total[SEMANTIC_DIMENSIONS:] = np.clip(total[SEMANTIC_DIMENSIONS:] / max(count, 1), 0.0, 1.0)
     return total.astype(np.float32)
 
 
-def _links(memory_id: str, mentions: Sequence[sqlite3.Row], only_meeting: int | None) -> list[dict[str, object]]:
+def _links(
+    memory_id: str, mentions: Sequence[sqlite3.Row], only_meeting: int | None
+) -> list[dict[str, object]]:
     """The edges of a concept: from every mention if it is new, else from those of the meeting just written."""
     definition = _definition(mentions)
     links = []
@@ -154,7 +168,9 @@ def _links(memory_id: str, mentions: Sequence[sqlite3.Row], only_meeting: int | 
     return links
 
 
-def _link(memory_id: str, row: sqlite3.Row, kind: EdgeKind, positions: str, weight: float) -> dict[str, object]:
+def _link(
+    memory_id: str, row: sqlite3.Row, kind: EdgeKind, positions: str, weight: float
+) -> dict[str, object]:
     return {
         "concept_id": memory_id,
         "meeting": row["meeting"],

@@ -79,7 +79,9 @@ async def project_knowledge(
 ) -> tuple[frozenset[str], tuple[OpenQuestion, ...]]:
     """The concept keys that the project knows, and the questions that its other meetings left open."""
     async with database.read() as connection:
-        keys = frozenset([row["concept_key"] async for row in queries.concept_keys_of_project(connection, project=project)])
+        keys = frozenset(
+            [row["concept_key"] async for row in queries.concept_keys_of_project(connection, project=project)]
+        )
         rows = [
             row
             async for row in queries.open_questions(
@@ -115,7 +117,9 @@ async def save_meeting(database: Database, record: MeetingRecord, memories: Meet
         }
         kept = [*memories.episodes, *memories.contexts]
         gone = before - {(memory.memory_id, int(memory.level)) for memory in kept}
-        old_keys = {row["concept_key"] async for row in queries.concept_keys_of_meeting(connection, meeting=key)}
+        old_keys = {
+            row["concept_key"] async for row in queries.concept_keys_of_meeting(connection, meeting=key)
+        }
         await queries.delete_edges_of_meeting(connection, meeting=key)
         await queries.delete_memories(connection, [{"memory_id": memory_id} for memory_id, _ in sorted(gone)])
         await queries.delete_mentions_of_meeting(connection, meeting=key)
@@ -141,7 +145,10 @@ async def delete_meeting(database: Database, meeting_id: str) -> Deletion:
             async for memory in queries.memory_ids_of_meeting(connection, meeting=key)
         ]
         edges = int(await queries.count_edges_of_meeting(connection, meeting=key))
-        keys = {mention["concept_key"] async for mention in queries.concept_keys_of_meeting(connection, meeting=key)}
+        keys = {
+            mention["concept_key"]
+            async for mention in queries.concept_keys_of_meeting(connection, meeting=key)
+        }
         before = int((await queries.counts(connection))["l0"])
         await queries.delete_meeting(connection, id=key)
         await queries.forget_meeting_in_operations(connection, meeting_id=meeting_id)
@@ -226,25 +233,43 @@ async def _existing(connection: aiosqlite.Connection, meeting_id: str) -> sqlite
 
 
 async def _save_edges(connection: aiosqlite.Connection, memories: MeetingMemories) -> None:
-    ends = orjson.dumps(sorted({end for edge in memories.edges for end in (edge.source, edge.target)})).decode()
+    ends = orjson.dumps(
+        sorted({end for edge in memories.edges for end in (edge.source, edge.target)})
+    ).decode()
     ids = {row["memory_id"]: row["id"] async for row in queries.memory_rowids(connection, memory_ids=ends)}
     # The question of another meeting may have been deleted since it was read.
     rows = [
-        {"source": ids[edge.source], "target": ids[edge.target], "kind": edge.kind.value, "weight": edge.weight}
+        {
+            "source": ids[edge.source],
+            "target": ids[edge.target],
+            "kind": edge.kind.value,
+            "weight": edge.weight,
+        }
         for edge in memories.edges
         if edge.target in ids
     ]
     await queries.save_edges(connection, rows)
 
 
-async def _owe(connection: aiosqlite.Connection, operation: str, memories: Sequence[tuple[str, int]] | set[tuple[str, int]]) -> None:
-    rows = [{"level": level, "memory_id": memory_id, "operation": operation} for memory_id, level in sorted(memories)]
+async def _owe(
+    connection: aiosqlite.Connection,
+    operation: str,
+    memories: Sequence[tuple[str, int]] | set[tuple[str, int]],
+) -> None:
+    rows = [
+        {"level": level, "memory_id": memory_id, "operation": operation}
+        for memory_id, level in sorted(memories)
+    ]
     await queries.owe(connection, rows)
 
 
-async def _record_change(connection: aiosqlite.Connection, project: str, keys: set[str], meeting: int) -> None:
+async def _record_change(
+    connection: aiosqlite.Connection, project: str, keys: set[str], meeting: int
+) -> None:
     concepts = await refresh_concepts(connection, project=project, keys=keys, meeting=meeting)
-    version = await queries.record_change(connection, meeting=meeting, concepts=orjson.dumps(list(concepts)).decode())
+    version = await queries.record_change(
+        connection, meeting=meeting, concepts=orjson.dumps(list(concepts)).decode()
+    )
     await queries.forget_old_changes(connection, version=version)
 
 

@@ -87,7 +87,9 @@ async def read_operation(database: Database, operation_id: str) -> Operation:
         row = await queries.operation(connection, operation_id=operation_id)
         if row is None:
             raise NotFound(f"There is no operation {operation_id}.", field="operation_id")
-        items = [_item(item) async for item in queries.operation_meetings(connection, operation_id=operation_id)]
+        items = [
+            _item(item) async for item in queries.operation_meetings(connection, operation_id=operation_id)
+        ]
     failed = sum(item.status == "failed" for item in items)
     return Operation(
         operation_id=operation_id,

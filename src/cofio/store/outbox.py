@@ -49,7 +49,9 @@ async def owe_everything(database: Database) -> None:
         await queries.owe_level(connection)
 
 
-async def _bring_up_to_date(database: Database, index: VectorIndex, level: Level, memory_ids: Sequence[str]) -> None:
+async def _bring_up_to_date(
+    database: Database, index: VectorIndex, level: Level, memory_ids: Sequence[str]
+) -> None:
     listed = orjson.dumps(memory_ids).decode()
     async with database.read() as connection:
         rows = [row async for row in queries.points_by_id(connection, memory_ids=listed)]
@@ -72,6 +74,8 @@ def _point(row: sqlite3.Row, meetings: Mapping[str, Sequence[sqlite3.Row]]) -> P
             speaker=row["speaker"],
             meeting_id=[meeting["meeting_id"] for meeting in among],
             series=sorted({meeting["series"] for meeting in among if meeting["series"] is not None}),
-            date_ordinal=sorted({date.fromisoformat(m["date"]).toordinal() for m in among if m["date"] is not None}),
+            date_ordinal=sorted(
+                {date.fromisoformat(m["date"]).toordinal() for m in among if m["date"] is not None}
+            ),
         ),
     )

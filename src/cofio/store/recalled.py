@@ -37,7 +37,9 @@ async def shown_memories(database: Database, memory_ids: Collection[str]) -> Map
     async with database.read() as connection:
         rows = [
             row
-            async for row in queries.memories_by_id(connection, memory_ids=orjson.dumps(sorted(memory_ids)).decode())
+            async for row in queries.memories_by_id(
+                connection, memory_ids=orjson.dumps(sorted(memory_ids)).decode()
+            )
         ]
     return {row["memory_id"]: _shown(row) for row in rows}
 

@@ -42,7 +42,10 @@ def keyphrases(
 def _distinct(ranked: Sequence[tuple[float, str, Phrase]], limit: int) -> tuple[str, ...]:
     chosen: list[Phrase] = []
     for _, _, phrase in ranked:
-        if all(not set(phrase.key) <= set(other.key) and not set(other.key) <= set(phrase.key) for other in chosen):
+        if all(
+            not set(phrase.key) <= set(other.key) and not set(other.key) <= set(phrase.key)
+            for other in chosen
+        ):
             chosen.append(phrase)
         if len(chosen) == limit:
             break

@@ -19,23 +19,138 @@ from cofio.text.terms import WORD, name_words, stem
 LONGEST_TERM: Final = 3
 LONGEST_NAME: Final = 5
 
-_PAUSES: Final = frozenset("um uh uhm er erm hmm mm mhm ah oh eh".split())
+_PAUSES: Final = frozenset(["um", "uh", "uhm", "er", "erm", "hmm", "mm", "mhm", "ah", "oh", "eh"])
 _SENTENCE_END: Final = re.compile(r"[.!?…:\n\"“”]|--|—")
 _NOUN_BEFORE: Final = frozenset(
-    """the a an this that these those my your our their his her its of some any no every each another with for in on
-    about per by from into between and or""".split()
+    [
+        "the",
+        "a",
+        "an",
+        "this",
+        "that",
+        "these",
+        "those",
+        "my",
+        "your",
+        "our",
+        "their",
+        "his",
+        "her",
+        "its",
+        "of",
+        "some",
+        "any",
+        "no",
+        "every",
+        "each",
+        "another",
+        "with",
+        "for",
+        "in",
+        "on",
+        "about",
+        "per",
+        "by",
+        "from",
+        "into",
+        "between",
+        "and",
+        "or",
+    ]
 )
 _VERB_BEFORE: Final = frozenset(
-    """to i we you they he she it who will would can could should might must may let's don't didn't doesn't not
-    i'll we'll you'll they'll he'll she'll i'd we'd you'd i've we've you've can't won't couldn't wouldn't please
-    gonna just also never""".split()
+    [
+        "to",
+        "i",
+        "we",
+        "you",
+        "they",
+        "he",
+        "she",
+        "it",
+        "who",
+        "will",
+        "would",
+        "can",
+        "could",
+        "should",
+        "might",
+        "must",
+        "may",
+        "let's",
+        "don't",
+        "didn't",
+        "doesn't",
+        "not",
+        "i'll",
+        "we'll",
+        "you'll",
+        "they'll",
+        "he'll",
+        "she'll",
+        "i'd",
+        "we'd",
+        "you'd",
+        "i've",
+        "we've",
+        "you've",
+        "can't",
+        "won't",
+        "couldn't",
+        "wouldn't",
+        "please",
+        "gonna",
+        "just",
+        "also",
+        "never",
+    ]
 )
 _QUALITY_BEFORE: Final = frozenset(
-    """very so too really more most less is are was were be been being it's that's they're we're i'm you're he's she's
-    quite pretty not how as feel feels look looks sound sounds get gets got seem seems super fairly""".split()
+    [
+        "very",
+        "so",
+        "too",
+        "really",
+        "more",
+        "most",
+        "less",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "being",
+        "it's",
+        "that's",
+        "they're",
+        "we're",
+        "i'm",
+        "you're",
+        "he's",
+        "she's",
+        "quite",
+        "pretty",
+        "not",
+        "how",
+        "as",
+        "feel",
+        "feels",
+        "look",
+        "looks",
+        "sound",
+        "sounds",
+        "get",
+        "gets",
+        "got",
+        "seem",
+        "seems",
+        "super",
+        "fairly",
+    ]
 )
 _QUALITY_ENDINGS: Final = ("ous", "ful", "able", "ible", "ish", "less", "est")
-_NAME_JOINTS: Final = frozenset("of de la van von".split())
+_NAME_JOINTS: Final = frozenset(["of", "de", "la", "van", "von"])
 # A participant's name as speech recognition spells it: "Barnabus" for "Barnabas".
 _SAME_NAME: Final = 0.8
 
@@ -243,7 +358,12 @@ def _name_spans(words: Sequence[Token], use: Usage, is_person: dict[str, bool]) 
             i += 1
             continue
         j = i + 1
-        while j < len(words) and j - i < LONGEST_NAME and words[j].joined and not words[j - 1].lower.endswith("'s"):
+        while (
+            j < len(words)
+            and j - i < LONGEST_NAME
+            and words[j].joined
+            and not words[j - 1].lower.endswith("'s")
+        ):
             number = words[j].text.isdigit() and not _followed_by_noun(words, j)
             if number or (_is_name(words[j], use) and not is_person.get(_plain(words[j].lower), False)):
                 j += 1

@@ -175,6 +175,7 @@ def classify(episodes: Sequence[Episode], vectors: Float32s) -> tuple[TypedAs, .
             chosen = MemoryType.QUESTION
         else:
             fired |= {MemoryType.QUESTION} if asks else set()
+            fired |= {MemoryType.DECISION} if EXPLICIT_DECISION.search(text) else set()
             fired |= {MemoryType.COMMITMENT} if commits else set()
             chosen = next((t for t in _PRECEDENCE if t in fired), MemoryType.CONTEXT)
         scores[MemoryType.QUESTION] = float(asks)
@@ -182,6 +183,16 @@ def classify(episodes: Sequence[Episode], vectors: Float32s) -> tuple[TypedAs, .
         typed.append(TypedAs(memory_type=chosen, scores=tuple(scores.items()), pure_question=pure))
     return tuple(typed)
 
+
+# What calls itself a decision is one, whatever the heads make of it.
+EXPLICIT_DECISION: Final = re.compile(
+    r"\b(?:we|we've|we have|they|the (?:team|group|board)(?: has| have)?)(?: all| just| finally| already)? "
+    r"(?:decided|agreed) (?:to|on|that|for|against|not)\b|^\W*(?:(?:okay|ok|so|right|good|great|then|and)\W+)*"
+    r"(?:(?:it's|it is|that's|that is) )?(?:decided|agreed)\b(?! with)|\bthe decision (?:is|was)\b|\bdecision:|"
+    r"\b(?:so|then|okay|ok),? (?:we|we'll|we will) (?:go|stick|stay) with\b|\blet's (?:go|stick) with\b|"
+    r"\bwe (?:go|are going|will go) with\b|\bthat settles it\b",
+    _I,
+)
 
 _PRECEDENCE: Final = (
     MemoryType.ACTION,
