@@ -86,7 +86,7 @@ async def test_a_stalled_loop_is_seen() -> None:
     before = slow()
     sampler = asyncio.create_task(sample_loop_lag(0.01))
     await asyncio.sleep(0.03)
-    time.sleep(0.15)  # noqa: ASYNC251  the stall under test
+    time.sleep(0.15)
     await asyncio.sleep(0.03)
     sampler.cancel()
     with contextlib.suppress(asyncio.CancelledError):

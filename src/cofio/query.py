@@ -42,6 +42,8 @@ from cofio.text.features import FEATURES, query_features
 OWN_MATCH: Final = 0.25
 # Contexts and concepts that the spread reaches stand behind the episodes it reached.
 UPPER_LEVELS: Final = 0.5
+# Below this confidence nothing was found: no bridge leads away from nothing.
+LEAST_CONFIDENCE: Final = 0.05
 CORE: Final = 0.7
 CONTEXTUAL: Final = 0.4
 
@@ -141,7 +143,13 @@ def _find(
     scores = {int(evidence.rows[i]): float(u[i]) for i in order}
     woken = _woken(graph, bounds, evidence, u, direct) if spreading or question.enable_bridges else None
     bridges: tuple[Link, ...] = ()
-    if woken is not None and question.enable_bridges and Level.EPISODE in levels:
+    confidence = rank.confidence(evidence, graph, cue)
+    if (
+        woken is not None
+        and question.enable_bridges
+        and Level.EPISODE in levels
+        and confidence >= LEAST_CONFIDENCE
+    ):
         direct_rows = [row for row, _ in direct[Level.EPISODE]]
         near = direct_rows + [int(evidence.rows[i]) for i in order[len(direct_rows) :]]
         bridges = find_bridges(graph, evidence.rows, u, direct_rows, near, vector)
@@ -158,7 +166,7 @@ def _find(
         activated=activated,
         scores=scores,
         bridges=bridges,
-        confidence=rank.confidence(evidence, graph, cue),
+        confidence=confidence,
     )
 
 

@@ -289,7 +289,7 @@ def test_the_engines_process_imports_little() -> None:
 
 async def test_an_opening_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
     opening = asyncio.create_task(EdgeIndex.open(tmp_path / "vectors"))
-    while not children():  # noqa: ASYNC110 - the start of a process is no asyncio event
+    while not children():
         await asyncio.sleep(0.001)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):

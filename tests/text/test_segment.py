@@ -39,8 +39,8 @@ def objective(
     length = np.minimum(1.0, words / 20.0)
     e = vectors.astype(np.float64)
     mean = (length[:, None] * e).sum(axis=0) / length.sum()
-    z = np.sqrt(length)[:, None] * (e - mean)
-    e1 = (z**2).sum() / length.sum()
+    z = e - mean
+    e1 = (length[:, None] * z**2).sum() / length.sum()
     s = np.sqrt(len(words) / 400.0)
     total = 0.0
     for a, b in pairwise([0, *cuts, len(words)]):

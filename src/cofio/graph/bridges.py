@@ -19,6 +19,13 @@ LATER_DECAY: Final = 0.6
 # A stem links two memories by itself if at most this share of the turns holds it; "said" and "step" link nothing.
 RARE_SHARE: Final = 0.005
 LEAST_RARE: Final = 3
+# One shared stem alone is chance unless the two are also about the same: two stems, or one and this cosine.
+STEM_COSINE: Final = 0.4
+# A concept that everybody mentions connects nothing: at most this share of the turns, or so many mentions.
+COMMON_SHARE: Final = 0.02
+COMMON_MENTIONS: Final = 8
+# Weaker links are not worth telling.
+LEAST_STRENGTH: Final = 0.3
 LIMIT: Final = 5
 
 
@@ -123,10 +130,12 @@ def _link(
         common = terms.keys() & anchor.terms.keys()
         if not shared and not common:
             continue
-        weight = sum(terms[term] for term in common) / max(sum(terms.values()), 1e-9)
         cosine = max(0.0, float(semantic @ graph.vectors[anchor.row, :SEMANTIC_DIMENSIONS]))
+        if not shared and len(common) < 2 and cosine < STEM_COSINE:
+            continue
+        weight = sum(terms[term] for term in common) / max(sum(terms.values()), 1e-9)
         strength = 0.5 * cosine + 0.5 * min(1.0, weight + (0.5 if shared else 0.0))
-        if best is None or strength > best[0]:
+        if strength >= LEAST_STRENGTH and (best is None or strength > best[0]):
             concept = min(shared, key=lambda c: (_mentions_of(graph, c), c), default=None)
             best = strength, anchor.row, concept, tuple(sorted(common, key=lambda t: (-terms[t], t))[:3])
     if best is None:
@@ -145,8 +154,12 @@ def _link(
 
 
 def _concepts_of(graph: MemoryGraph, row: int) -> frozenset[int]:
+    """The concepts that a row mentions and that are rare enough to connect."""
     start, concepts = graph.concepts_of_row
-    return frozenset(concepts[start[row] : start[row + 1]].tolist())
+    most = max(COMMON_MENTIONS, COMMON_SHARE * graph.row_of_turn.size)
+    return frozenset(
+        c for c in concepts[start[row] : start[row + 1]].tolist() if _mentions_of(graph, c) <= most
+    )
 
 
 def _mentions_of(graph: MemoryGraph, concept: int) -> int:

@@ -1,4 +1,4 @@
-"""Candidates for L0 concepts: the things that one meeting talks about, and the rule that makes them concepts."""
+"""Candidates for L0 concepts: what one meeting talks about, and the rule that makes them concepts."""
 
 from __future__ import annotations
 

@@ -93,3 +93,40 @@ def month_end(day: date) -> date:
 def in_year(day: date, year: int) -> date:
     """The same day of another year; 28 February for a leap day that the year lacks."""
     return date(year, day.month, min(day.day, calendar.monthrange(year, day.month)[1]))
+
+
+_UNITS: Final = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
+_TEENS: Final = [
+    "tenth",
+    "eleventh",
+    "twelfth",
+    "thirteenth",
+    "fourteenth",
+    "fifteenth",
+    "sixteenth",
+    "seventeenth",
+    "eighteenth",
+    "nineteenth",
+]
+_SPELLED: Final = {
+    **{word: day for day, word in enumerate([*_UNITS, *_TEENS, "twentieth"], 1)},
+    **{f"twenty-{word}": day for day, word in enumerate(_UNITS, 21)},
+    "thirtieth": 30,
+    "thirty-first": 31,
+}
+_SPELLED_DAY: Final = re.compile(
+    r"\b(" + "|".join(sorted(_SPELLED, key=len, reverse=True)).replace("-", "[- ]") + r")(?=\s+(?:of\s+)?"
+    r"(?:january|february|march|april|may|june|july|august|september|october|november|december)\b)",
+    re.IGNORECASE,
+)
+
+
+def with_digits(text: str) -> str:
+    """`text` with spelled days of a month as digits: "the tenth of April" becomes "the 10th of April"."""
+
+    def digits(match: re.Match[str]) -> str:
+        day = _SPELLED[match[1].lower().replace(" ", "-")]
+        ending = "th" if 10 < day < 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
+        return f"{day}{ending}"
+
+    return _SPELLED_DAY.sub(digits, text)

@@ -20,6 +20,7 @@ from cofio.text.date_words import (
     month_number,
     weekday_number,
     whole_date,
+    with_digits,
 )
 from cofio.text.deadlines import due_date
 
@@ -80,6 +81,7 @@ def named_dates(query: str, today: date | None = None) -> tuple[DateSpan, ...]:
     """
     if not _QUERY_GATE.search(query.lower()):
         return ()
+    query = with_digits(query)
     found: dict[int, DateSpan] = {}
     taken: list[tuple[int, int]] = []
     for start, end, span in _spans(query, today):

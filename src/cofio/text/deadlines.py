@@ -18,6 +18,7 @@ from cofio.text.date_words import (
     parsed,
     weekday_number,
     whole_date,
+    with_digits,
 )
 
 # One search ends the work on most texts.
@@ -68,6 +69,7 @@ def due_date(text: str, said_on: date | None) -> date | None:
     """
     if not _GATE.search(text.lower()):
         return None
+    text = with_digits(text)
     best: tuple[bool, int] | None = None
     due: date | None = None
     looks_back = _LOOKS_BACK.search(text) is not None and _LOOKS_AHEAD.search(text) is None

@@ -1,52 +1,67 @@
-"""Labels of segments: the phrases that a stretch of a meeting says and the rest of it does not."""
+"""Keyphrases: the two to four phrases that tell a topic segment from the rest of its meeting."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
+from cofio.text.fillers import WEAK_STEMS
 from cofio.text.phrases import Phrase, phrases
+from cofio.text.terms import count_words
 
-# A phrase of several words, or a name, says more than a single word.
-_LONGER: Final = 1.5
-_NAMED: Final = 1.4
+MOST: Final = 4
+_FEWEST: Final = 2
+# A phrase beyond the second must be worth this share of the first.
+_WORTH: Final = 0.4
 
 
 def keyphrases(
-    texts: Sequence[str], bounds: Sequence[tuple[int, int]], participants: Sequence[str], *, limit: int = 4
+    texts: Sequence[str], segments: Sequence[tuple[int, int]], participants: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], ...]:
-    """At most `limit` phrases for each half-open range of `bounds`, the most telling first, as they are written.
+    """For each half-open segment of a meeting, up to 4 readable phrases, the most telling first.
 
-    score = tf · ln((1 + segments) / (segments that say it)) · tf share of the segment, weighted for names and
-    phrases of several words: high where the phrase is said here, often, and hardly elsewhere. Participants'
-    names are never a label. A phrase that is part of a better one is left out.
+    score = form · log2(1 + n) · (½ + log2(1 + n/N ÷ w/W)) for a phrase said n times in the segment and N
+    times in the meeting, with w and W words; form prefers names and phrases to single nouns. No two phrases
+    of a segment share a word. A segment that names nothing has none.
     """
     found = phrases(texts, participants)
-    place = [c for c, (first, last) in enumerate(bounds) for _ in range(first, last)]
-    ranked: list[list[tuple[float, str, Phrase]]] = [[] for _ in bounds]
+    sums = [0]
+    for text in texts:
+        sums.append(sums[-1] + count_words(text))
+    return tuple(_of_segment(found, start, end, sums) for start, end in segments)
+
+
+def label(phrases_of_segment: Sequence[str]) -> str:
+    """The keyphrases of a segment as one line: "remote control, battery life, scroll wheel"."""
+    return ", ".join(phrases_of_segment)
+
+
+def _of_segment(found: Sequence[Phrase], start: int, end: int, sums: Sequence[int]) -> tuple[str, ...]:
+    part = max(1, sums[end] - sums[start]) / max(1, sums[-1])
+    scored: list[tuple[float, Phrase]] = []
     for phrase in found:
-        said = [0] * len(bounds)
-        for episode, count in zip(phrase.episodes, phrase.counts, strict=True):
-            said[place[episode]] += count
-        total = sum(said)
-        spread = sum(count > 0 for count in said)
-        form = (_LONGER if len(phrase.key) > 1 else 1.0) * (_NAMED if phrase.named else 1.0)
-        for c, count in enumerate(said):
-            if count:
-                contrast = math.log((1.0 + len(bounds)) / spread) * count / total
-                ranked[c].append((form * math.sqrt(count) * contrast, phrase.label, phrase))
-    return tuple(_distinct(sorted(items, key=lambda item: (-item[0], item[1])), limit) for items in ranked)
-
-
-def _distinct(ranked: Sequence[tuple[float, str, Phrase]], limit: int) -> tuple[str, ...]:
+        first, last = bisect_left(phrase.episodes, start), bisect_left(phrase.episodes, end)
+        said = sum(phrase.counts[first:last])
+        if said:
+            lift = math.log2(1.0 + said / sum(phrase.counts) / part)
+            scored.append((_form(phrase) * math.log2(1 + said) * (0.5 + lift), phrase))
+    scored.sort(key=lambda item: (-item[0], item[1].key))
     chosen: list[Phrase] = []
-    for _, _, phrase in ranked:
-        if all(
-            not set(phrase.key) <= set(other.key) and not set(other.key) <= set(phrase.key)
-            for other in chosen
-        ):
-            chosen.append(phrase)
-        if len(chosen) == limit:
+    used: set[str] = set()
+    for score, phrase in scored:
+        if len(chosen) == MOST or (len(chosen) >= _FEWEST and score < _WORTH * scored[0][0]):
             break
+        if used.isdisjoint(phrase.key):
+            chosen.append(phrase)
+            used.update(phrase.key)
     return tuple(phrase.label for phrase in chosen)
+
+
+def _form(phrase: Phrase) -> float:
+    """How well a form reads as a label: phrases before names before single nouns."""
+    weak = sum(part in WEAK_STEMS for part in phrase.key)
+    if len(phrase.key) > 1:
+        return 1.3 - 0.15 * weak
+    return 1.0 if phrase.named else 0.75

@@ -1,4 +1,4 @@
-"""The phrases of a meeting that can name a thing: capitalised names, identifiers, and nouns of one to three words.
+"""The phrases of a meeting that can name a thing: names, identifiers, and nouns of one to three words.
 
 There is no tagger here. A word counts as a noun where the meeting uses it as one: after an article more often
 than after a pronoun or an auxiliary, and before a function word more often than before another content word.
@@ -13,142 +13,22 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
 
-from cofio.text.fillers import BLOCKED_STEMS, CALENDAR_WORDS, WEAK_STEMS, is_adverb
+from cofio.text.fillers import (
+    BLOCKED_STEMS,
+    CALENDAR_WORDS,
+    NOUN_BEFORE,
+    PAUSES,
+    QUALITY_BEFORE,
+    VERB_BEFORE,
+    WEAK_STEMS,
+    is_adverb,
+)
 from cofio.text.terms import WORD, name_words, stem
 
 LONGEST_TERM: Final = 3
 LONGEST_NAME: Final = 5
 
-_PAUSES: Final = frozenset(["um", "uh", "uhm", "er", "erm", "hmm", "mm", "mhm", "ah", "oh", "eh"])
 _SENTENCE_END: Final = re.compile(r"[.!?…:\n\"“”]|--|—")
-_NOUN_BEFORE: Final = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "this",
-        "that",
-        "these",
-        "those",
-        "my",
-        "your",
-        "our",
-        "their",
-        "his",
-        "her",
-        "its",
-        "of",
-        "some",
-        "any",
-        "no",
-        "every",
-        "each",
-        "another",
-        "with",
-        "for",
-        "in",
-        "on",
-        "about",
-        "per",
-        "by",
-        "from",
-        "into",
-        "between",
-        "and",
-        "or",
-    ]
-)
-_VERB_BEFORE: Final = frozenset(
-    [
-        "to",
-        "i",
-        "we",
-        "you",
-        "they",
-        "he",
-        "she",
-        "it",
-        "who",
-        "will",
-        "would",
-        "can",
-        "could",
-        "should",
-        "might",
-        "must",
-        "may",
-        "let's",
-        "don't",
-        "didn't",
-        "doesn't",
-        "not",
-        "i'll",
-        "we'll",
-        "you'll",
-        "they'll",
-        "he'll",
-        "she'll",
-        "i'd",
-        "we'd",
-        "you'd",
-        "i've",
-        "we've",
-        "you've",
-        "can't",
-        "won't",
-        "couldn't",
-        "wouldn't",
-        "please",
-        "gonna",
-        "just",
-        "also",
-        "never",
-    ]
-)
-_QUALITY_BEFORE: Final = frozenset(
-    [
-        "very",
-        "so",
-        "too",
-        "really",
-        "more",
-        "most",
-        "less",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "being",
-        "it's",
-        "that's",
-        "they're",
-        "we're",
-        "i'm",
-        "you're",
-        "he's",
-        "she's",
-        "quite",
-        "pretty",
-        "not",
-        "how",
-        "as",
-        "feel",
-        "feels",
-        "look",
-        "looks",
-        "sound",
-        "sounds",
-        "get",
-        "gets",
-        "got",
-        "seem",
-        "seems",
-        "super",
-        "fairly",
-    ]
-)
 _QUALITY_ENDINGS: Final = ("ous", "ful", "able", "ible", "ish", "less", "est")
 _NAME_JOINTS: Final = frozenset(["of", "de", "la", "van", "von"])
 # A participant's name as speech recognition spells it: "Barnabus" for "Barnabas".
@@ -157,7 +37,7 @@ _SAME_NAME: Final = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One word. It `opens` a sentence or not, and is `joined` to the word before by space or a hyphen only."""
+    """One word: whether it `opens` a sentence, and is `joined` to the one before by space or hyphen only."""
 
     text: str
     lower: str
@@ -201,7 +81,7 @@ def tokens(text: str) -> list[Token]:
         end = match.end()
         word = match[0]
         lower = word.lower().replace("’", "'")
-        if lower in _PAUSES or (found and found[-1].lower == lower and gap.strip(" ,-") == ""):
+        if lower in PAUSES or (found and found[-1].lower == lower and gap.strip(" ,-") == ""):
             continue
         opens = not found or _SENTENCE_END.search(gap) is not None
         joined = bool(found) and gap.strip(" \t-#_") == ""
@@ -235,10 +115,10 @@ def usage(texts: Iterable[Sequence[Token]]) -> Usage:
                 continue
             total[word.stem] += 1
             if word.joined:
-                as_noun[word.stem] += words[i - 1].lower in _NOUN_BEFORE
-                as_verb[word.stem] += words[i - 1].lower in _VERB_BEFORE
+                as_noun[word.stem] += words[i - 1].lower in NOUN_BEFORE
+                as_verb[word.stem] += words[i - 1].lower in VERB_BEFORE
                 # Before a plural stands "are" too: "these are digits".
-                as_quality[word.stem] += words[i - 1].lower in _QUALITY_BEFORE and not plain.endswith("s")
+                as_quality[word.stem] += words[i - 1].lower in QUALITY_BEFORE and not plain.endswith("s")
             follower = words[i + 1] if i + 1 < len(words) else None
             closing[word.stem] += follower is None or not follower.joined or not follower.stem
     return Usage(
@@ -258,8 +138,8 @@ def phrases(texts: Sequence[str], participants: Sequence[str] = ()) -> tuple[Phr
     """Every phrase of a meeting that can name a thing, in order of first mention.
 
     Names are spans of capitalised words, acronyms and identifiers; terms are runs of one to three content
-    words inside a clause that end in a noun. Participants are left out, also where they are misspelt. Position
-    i of `texts` is episode i.
+    words inside a clause that end in a noun. Participants are left out, also where they are misspelt.
+    Position i of `texts` is episode i.
     """
     read = [tokens(text) for text in texts]
     use = usage(read)
@@ -297,7 +177,7 @@ def phrases(texts: Sequence[str], participants: Sequence[str] = ()) -> tuple[Phr
 
 
 def is_noun(word_stem: str, use: Usage) -> bool:
-    """Whether the meeting uses the word as a noun more than as a verb or adjective, and ends phrases with it."""
+    """Whether the meeting uses the word as a noun more than otherwise, and ends phrases with it."""
     noun = use.as_noun[word_stem]
     other = use.as_verb[word_stem] + use.as_quality[word_stem]
     return noun >= other and 2 * use.closing[word_stem] >= use.total[word_stem]

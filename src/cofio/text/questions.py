@@ -17,6 +17,14 @@ _YES_NO: Final = re.compile(
     r"of course|not yet|i think so|i don['’]t (?:think so|know))\b",
     re.IGNORECASE,
 )
+# Who says this leaves the question open.
+_NO_ANSWER: Final = re.compile(
+    r"\b(?:no idea|(?:i|we) (?:really |honestly |also )?(?:don['’]t|do not|didn['’]t) (?:really |actually )?know|i have no idea|"
+    r"let['’]s find out|(?:that['’]s a )?good question|(?:leave|leaving|keep) (?:that|this|it) open|"
+    r"(?:have|will have|need) to (?:check|find out|ask|look (?:it|that) up)|(?:he|she|they) did(?:n['’]t| not) say|"
+    r"(?:i|we) (?:can['’]t|cannot) (?:say|tell)|not (?:yet )?(?:clear|decided|known))\b",
+    re.IGNORECASE,
+)
 # Questions about the call itself, and those that ask for nothing in particular.
 _PROCEDURAL: Final = re.compile(
     r"\b(?:can|could) (?:you|everyone|everybody|anyone|people) (?:hear|see)\b|\b(?:see|share|sharing) (?:my|the|your) screen\b|"
@@ -34,7 +42,7 @@ def answers(
     """(answer, question, weight) for every question that somebody else answers within a few utterances.
 
     The reply is the first utterance of another speaker after the question that is no question itself and has
-    four words or says yes or no; a nearer and more similar one weighs more: weight = (½ + ½ cosine) · .85^gap,
+    four words or says yes or no; one that says "no idea" ends the search, and the question stays open. A nearer and more similar one weighs more: weight = (½ + ½ cosine) · .85^gap,
     in (0, 1]. Row i of `vectors` (n, 384) is the unit embedding of episode i.
     """
     found: list[tuple[int, int, float]] = []
@@ -47,6 +55,8 @@ def answers(
                 continue
             if questions[a]:
                 continue
+            if _NO_ANSWER.search(reply.text):
+                break
             if reply.words >= _SHORTEST_ANSWER or _YES_NO.match(reply.text):
                 cosine = max(0.0, float(vectors[a] @ vectors[q]))
                 found.append((a, q, round((0.5 + 0.5 * min(1.0, cosine)) * 0.85**gap, 4)))

@@ -67,7 +67,7 @@ def segments(vectors: Float32s, words: Int32s, texts: Sequence[str]) -> tuple[tu
 
         Σ over segments of ‖Σ √l z‖² / Σ l  −  3.5 · s · e1 per segment  +  1.0 · s · e1 · cue(j) per cut j
 
-    with l = min(1, words/20), z = √l · (e − length-weighted mean of e), e1 = Σ l‖e − mean‖² / Σ l and
+    with l = min(1, words/20), z = e − length-weighted mean of e, e1 = Σ l‖z‖² / Σ l and
     s = √(n/400). A segment holds 8 to 400 of them; a meeting with fewer than 16 is one segment.
     """
     count = len(texts)
@@ -109,7 +109,7 @@ def best_cuts(
     scale = float(np.sqrt(n / _USUAL_LENGTH)) * unit_gain
 
     sums = np.zeros((n + 1, z.shape[1]))
-    np.cumsum(z * length[:, None], axis=0, out=sums[1:])
+    np.cumsum(z * np.sqrt(length)[:, None], axis=0, out=sums[1:])
     weights = np.concatenate(([0.0], np.cumsum(length)))
     squares = np.einsum("ij,ij->i", sums, sums)
     # What opening a segment at a adds: its cost and, but for the first, its cue.

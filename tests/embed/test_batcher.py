@@ -1,0 +1,112 @@
+"""Questions go first, imports wait their turn, and a failure reaches exactly those whom it concerns."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hash_encoder import HashEncoder
+
+from cofio.embed.batcher import PIECE_TEXTS, Batcher
+from cofio.errors import EncoderUnavailable, Overloaded
+from cofio.records import Float32s
+
+
+class _Gated(HashEncoder):
+    """Encodes one call at a time, when it is let; keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Semaphore(0)
+        self.calls: list[list[str]] = []
+
+    def encode(self, texts: Sequence[str]) -> Float32s:
+        self.calls.append(list(texts))
+        self.gate.acquire()
+        if "bad" in texts:
+            raise ValueError("cannot encode")
+        return super().encode(texts)
+
+
+async def test_results_come_in_the_order_of_the_texts() -> None:
+    batcher = Batcher(HashEncoder(), workers=2, max_pending_texts=8)
+    texts = [f"utterance number {i} about the gateway" for i in range(5 * PIECE_TEXTS + 3)]
+    done: list[int] = []
+    vectors = await batcher.encode(texts, urgent=False, on_progress=done.append)
+    np.testing.assert_array_equal(vectors, HashEncoder().encode(texts))
+    assert sum(done) == len(texts)
+    assert (await batcher.encode([], urgent=False)).shape == (0, 384)
+    await batcher.aclose()
+
+
+async def test_questions_overtake_an_import_and_share_a_call() -> None:
+    encoder = _Gated()
+    batcher = Batcher(encoder, workers=1, max_pending_texts=8)
+    bulk = asyncio.create_task(batcher.encode([f"turn {i}" for i in range(3 * PIECE_TEXTS)], urgent=False))
+    while not encoder.calls:
+        await asyncio.sleep(0.001)
+    questions = [asyncio.create_task(batcher.encode([f"question {i}"], urgent=True)) for i in range(3)]
+    await asyncio.sleep(0)
+    encoder.gate.release(10)
+    await asyncio.gather(bulk, *questions)
+    assert encoder.calls[1] == ["question 0", "question 1", "question 2"]
+    assert len(encoder.calls) == 4
+    await batcher.aclose()
+
+
+async def test_too_many_questions_are_refused_at_once() -> None:
+    encoder = _Gated()
+    batcher = Batcher(encoder, workers=1, max_pending_texts=2)
+    first = asyncio.create_task(batcher.encode(["first"], urgent=True))
+    while not encoder.calls:
+        await asyncio.sleep(0.001)
+    waiting = [asyncio.create_task(batcher.encode([f"q{i}"], urgent=True)) for i in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await batcher.encode(["one too many"], urgent=True)
+    encoder.gate.release(5)
+    await asyncio.gather(first, *waiting)
+    await batcher.aclose()
+
+
+async def test_a_failure_reaches_only_those_who_asked() -> None:
+    encoder = _Gated()
+    encoder.gate.release(10)
+    batcher = Batcher(encoder, workers=1, max_pending_texts=8)
+    with pytest.raises(EncoderUnavailable) as caught:
+        await batcher.encode(["bad"], urgent=True)
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert (await batcher.encode(["good"], urgent=True)).shape == (1, 384)
+    await batcher.aclose()
+
+
+async def test_what_nobody_waits_for_is_not_encoded() -> None:
+    encoder = _Gated()
+    batcher = Batcher(encoder, workers=1, max_pending_texts=8)
+    first = asyncio.create_task(batcher.encode(["first"], urgent=True))
+    while not encoder.calls:
+        await asyncio.sleep(0.001)
+    gone = asyncio.create_task(batcher.encode(["gone"], urgent=False))
+    await asyncio.sleep(0)
+    gone.cancel()
+    encoder.gate.release(5)
+    await first
+    await batcher.encode(["last"], urgent=True)
+    assert ["gone"] not in encoder.calls
+    await batcher.aclose()
+
+
+async def test_closing_fails_what_still_waits() -> None:
+    encoder = _Gated()
+    batcher = Batcher(encoder, workers=1, max_pending_texts=8)
+    tasks = [asyncio.create_task(batcher.encode([f"t{i}"], urgent=False)) for i in range(3)]
+    while not encoder.calls:
+        await asyncio.sleep(0.001)
+    encoder.gate.release(10)
+    await batcher.aclose()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, EncoderUnavailable | np.ndarray) for result in results)
+    with pytest.raises(EncoderUnavailable):
+        await batcher.encode(["late"], urgent=True)

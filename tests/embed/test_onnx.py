@@ -1,0 +1,108 @@
+"""The encoder reproduces the reference model, whatever it is batched with."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cofio.embed.model_files import verify
+from cofio.embed.onnx import OnnxEncoder
+from cofio.errors import ModelMissing
+
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "models"
+GOLDEN = ROOT.parent / "shared" / "golden" / "minilm.jsonl.gz"
+
+TEXTS = [
+    "Ann: We ship in June.",
+    "What did we decide?",
+    "x",
+    "The battery " * 200,
+    "Ünïcode, 12.5 % and 東京",
+]
+
+
+@pytest.fixture(scope="module")
+def exact() -> OnnxEncoder:
+    return OnnxEncoder.open(MODELS, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def quantised() -> OnnxEncoder:
+    return OnnxEncoder.open(MODELS, precision="int8")
+
+
+@pytest.fixture(scope="module")
+def golden() -> list[dict[str, Any]]:
+    if not GOLDEN.exists():
+        pytest.skip(f"the golden embeddings are not at {GOLDEN}")
+    with gzip.open(GOLDEN, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def test_fp32_reproduces_every_golden_embedding(exact: OnnxEncoder, golden: list[dict[str, Any]]) -> None:
+    expected = np.array([row["embedding"] for row in golden], np.float32)
+    found = exact.encode([row["text"] for row in golden])
+    cosine = (found * expected).sum(axis=1) / np.linalg.norm(expected, axis=1)
+    assert cosine.min() >= 0.9999
+
+
+def test_int8_stays_near_the_golden_embeddings(
+    quantised: OnnxEncoder, golden: list[dict[str, Any]], record_property: Any
+) -> None:
+    expected = np.array([row["embedding"] for row in golden], np.float32)
+    cosine = (quantised.encode([row["text"] for row in golden]) * expected).sum(axis=1)
+    record_property("int8_cosine_mean", float(cosine.mean()))
+    print(f"int8 cosine to the reference: mean {cosine.mean():.4f}, min {cosine.min():.4f}")
+    assert cosine.mean() >= 0.985
+    assert cosine.min() >= 0.96
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_vector_depends_on_its_text_alone(precision: str, request: pytest.FixtureRequest) -> None:
+    encoder: OnnxEncoder = request.getfixturevalue("exact" if precision == "fp32" else "quantised")
+    together = encoder.encode(TEXTS)
+    singly = np.concatenate([encoder.encode([text]) for text in TEXTS])
+    backwards = encoder.encode(TEXTS[::-1])[::-1]
+    np.testing.assert_allclose(together, singly, atol=1e-5)
+    np.testing.assert_allclose(together, backwards, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
+
+
+def test_no_text_gives_no_row(exact: OnnxEncoder) -> None:
+    assert exact.encode([]).shape == (0, 384)
+
+
+def test_what_runs_is_told(exact: OnnxEncoder, quantised: OnnxEncoder) -> None:
+    assert exact.provider.endswith("ExecutionProvider")
+    assert exact.fingerprint != quantised.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("model.int8.onnx", "missing"),
+        ("model.int8.onnx", "altered"),
+        ("tokenizer.json", "missing"),
+        ("tokenizer.json", "altered"),
+        ("manifest.toml", "missing"),
+    ],
+)
+def test_a_damaged_model_is_refused_with_its_remedy(tmp_path: Path, name: str, damage: str) -> None:
+    for file in ("model.int8.onnx", "tokenizer.json", "manifest.toml"):
+        shutil.copy(MODELS / file, tmp_path / file)
+    verify(tmp_path, "int8")
+    if damage == "missing":
+        (tmp_path / name).unlink()
+    else:
+        content = bytearray((tmp_path / name).read_bytes())
+        content[len(content) // 2] ^= 0x15
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelMissing, match=r"scripts/setup_model\.py"):
+        OnnxEncoder.open(tmp_path, precision="int8")

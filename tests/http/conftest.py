@@ -1,0 +1,55 @@
+"""One real service for all HTTP tests: a process of its own, the real model, the sample meetings loaded."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    folder = tmp_path_factory.mktemp("service")
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "cofio",
+        "serve",
+        "--port",
+        str(port),
+        "--data-dir",
+        str(folder / "store"),
+    ]
+    command += ["--load", str(ROOT / "data" / "meetings")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            deadline = time.monotonic() + 120
+            while True:
+                try:
+                    if client.get("/health/ready").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, "the service did not become ready"
+                time.sleep(0.2)
+            yield client
+        process.terminate()
+        assert process.wait(30) == 0, (folder / "log").read_text()
+    assert "Traceback" not in (folder / "log").read_text()
