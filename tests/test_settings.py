@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cofio.errors import InvalidSettings
-from cofio.settings import CONFIG_VARIABLE, Settings, load_settings
+from cofio.settings import CONFIG_VARIABLE, Settings, describe_settings, load_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -115,3 +115,8 @@ def test_every_setting_is_described_and_read_somewhere() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert f"settings.{name}" in sources, f"nobody reads {name}"
+
+
+def test_the_documented_table_is_the_one_that_the_code_has() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    assert describe_settings() in page

@@ -33,7 +33,7 @@ from cofio.loading import remember, send
 from cofio.query import recall
 from cofio.records import Answer, Question
 from cofio.runtime import Runtime, open_runtime
-from cofio.settings import Settings, load_settings
+from cofio.settings import Settings, describe_settings, load_settings
 from cofio.show import Outcome, show_answer, show_counts, show_outcomes
 from cofio.telemetry import configure_logging
 
@@ -199,6 +199,12 @@ def doctor(
 def rebuild(data_dir: DataDir = None, model_dir: ModelDir = None) -> None:
     """Rebuild vector index and graph from the database alone."""
     _show_diagnosis(_with_runtime(load_settings(data_dir=data_dir, model_dir=model_dir), maintain.rebuild))
+
+
+@app.command(name="settings")
+def show_settings() -> None:
+    """Print every setting as a table in Markdown."""
+    out.print(describe_settings(), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -68,7 +69,7 @@ def memorise(
     words = np.array([episode.words for episode in episodes], np.int32)
     bounds = segments(vectors, words, [episode.text for episode in episodes])
     asked = [one.memory_type is MemoryType.QUESTION for one in typed]
-    replies = answers(episodes, vectors, asked)
+    replies = answers(episodes, asked)
     late = _late_answers(meeting, episodes, typed, vectors, questions)
     contexts = _contexts(meeting_id, ids, episodes, full, words, bounds, participants)
     context_of = np.repeat(np.arange(len(bounds)), [last - first for first, last in bounds])
@@ -78,10 +79,7 @@ def memorise(
         ),
         contexts=contexts,
         edges=(
-            *(
-                Edge(source=a, target=b, kind=EdgeKind.NEXT, weight=1.0)
-                for a, b in zip(ids, ids[1:], strict=False)
-            ),
+            *(Edge(source=a, target=b, kind=EdgeKind.NEXT, weight=1.0) for a, b in pairwise(ids)),
             *(
                 Edge(source=ids[i], target=contexts[c].memory_id, kind=EdgeKind.PART_OF, weight=1.0)
                 for i, c in enumerate(context_of)

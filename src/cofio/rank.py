@@ -185,7 +185,8 @@ def support(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> float:
 def _speaker_prior(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> Float32s:
     if cue.person is None:
         return np.zeros(evidence.rows.size, np.float32)
-    return (SPEAKER_PRIOR * (graph.speakers[evidence.rows] == cue.person)).astype(np.float32)
+    spoke: Bools = graph.speakers[evidence.rows] == cue.person
+    return np.where(spoke, SPEAKER_PRIOR, 0.0).astype(np.float32)
 
 
 def _date_matches(graph: MemoryGraph, spans: tuple[DateSpan, ...]) -> Float32s:

@@ -161,3 +161,18 @@ def load_settings(**overrides: object) -> Settings:
     if any(kind == "extra_forbidden" for _, kind, _ in problems):
         told += f". Known are {', '.join(Settings.model_fields)}"
     raise InvalidSettings(told, field=problems[0][0])
+
+
+def describe_settings() -> str:
+    """Every setting with its default and meaning, as a table in Markdown."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, setting in Settings.model_fields.items():
+        default = (
+            "unset"
+            if setting.default is None
+            else f"`{setting.default}`"
+            if setting.default != ""
+            else "empty"
+        )
+        rows.append(f"| `{name}` | {default} | {setting.description} |")
+    return "\n".join(rows)

@@ -151,7 +151,7 @@ def test_steering_lifts_what_has_the_feature(service: httpx.Client) -> None:
 
     def urgency(answer: dict[str, Any]) -> float:
         ids = [m["memory_id"] for m in answer["direct_results"]["L2"]]
-        return sum(service.get(f"/api/v2/memories/{i}").json()["features"]["urgency"] for i in ids)
+        return sum(float(service.get(f"/api/v2/memories/{i}").json()["features"]["urgency"]) for i in ids)
 
     assert urgency(steered) > urgency(plain)
 

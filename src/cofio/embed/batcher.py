@@ -105,7 +105,7 @@ class Batcher:
                     if not job.done.done():
                         job.done.set_exception(EncoderUnavailable("The encoder is shutting down."))
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  whatever the encoder raised must reach those who wait
                 for job in jobs:
                     if not job.done.done():
                         failure = EncoderUnavailable("The encoder failed on this text.")

@@ -66,9 +66,10 @@ class _Graph:
     def node(
         self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: int | float
     ) -> str:
-        self.nodes.append(
-            helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes)
-        )
+        node = helper.make_node(operator, inputs, [output], name=output, domain=domain)
+        # As make_node does it with keyword arguments, which its annotations do not allow for.
+        node.attribute.extend(helper.make_attribute(key, attributes[key]) for key in sorted(attributes))
+        self.nodes.append(node)
         return output
 
     def linear(self, x: str, name: str, matrix: Float32s) -> str:

@@ -315,7 +315,7 @@ class _Process:
                 body = await self._reader.readexactly(int.from_bytes(header))
                 answered = self._waiting.popleft()
                 if not answered.done():
-                    answered.set_result(pickle.loads(body))
+                    answered.set_result(pickle.loads(body))  # noqa: S301  from our own child, over a socket pair
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the socket is closed: the process is dead, or about to be
         finally:
@@ -327,13 +327,13 @@ class _Process:
             self._writer.close()
             self._process.kill()
             # Unmapping gigabytes takes a while, and the loop must not wait for it.
-            while self._process.poll() is None:
+            while self._process.poll() is None:  # noqa: ASYNC110  the end of a process is no asyncio event
                 await asyncio.sleep(REAP_POLL_S)
 
 
 def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
     # -P: the working directory must not shadow a module. Standard output is nobody's business but ours.
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603  our own interpreter and module
         [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(os.getpid())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,

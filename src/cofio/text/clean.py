@@ -28,6 +28,7 @@ _TAG: Final = re.compile(
     rf"</?(?:(?:{_LONG_NAMES})(?=[\s/>])[^<>]{{0,500}}|[abipqsu]\s?/?|[abipqsu]\s[^<>=]{{0,200}}=[^<>]{{0,500}})>",
     re.IGNORECASE,
 )
+_MARKUP: Final = re.compile(r"<[/!A-Za-z]")
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _SPACE: Final = re.compile(r"\s+")
 
@@ -66,7 +67,7 @@ def _pass(text: str) -> str:
     text = _plain(text)
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
-    if "<" in text:
+    if _MARKUP.search(text):
         text = _without_tags(text)
     return _plain(text)
 

@@ -12,7 +12,7 @@ from typing import Final
 from cofio.records import ConceptKind, Episode
 from cofio.text.fillers import WEAK_STEMS
 from cofio.text.phrases import Phrase, phrases
-from cofio.text.terms import stems
+from cofio.text.terms import stem, stems, words
 
 _MIN_PMI: Final = 3.0
 _EXPLAINING_WORDS: Final = 10
@@ -168,8 +168,7 @@ def _spelling(key: str, texts: Sequence[str], positions: Sequence[int]) -> str:
     parts = key.split()
     seen: Counter[str] = Counter()
     for position in positions:
-        words = re.findall(r"[^\W_]+(?:['’][^\W_]+)*", texts[position])
-        line = [(word, s) for word in words for s in stems(word)]
+        line = [(word, s) for word in words(texts[position]) if (s := stem(word.lower()))]
         for i in range(len(line) - len(parts) + 1):
             if [s for _, s in line[i : i + len(parts)]] == parts:
                 seen[" ".join(word for word, _ in line[i : i + len(parts)])] += 1
@@ -178,12 +177,12 @@ def _spelling(key: str, texts: Sequence[str], positions: Sequence[int]) -> str:
 
 _EXPLAINS_AFTER: Final = re.compile(
     r"""(?:['’]s)?\s*(?:\([^)]*\)\s*|,\s*)?(?:(?:is|are|was|were|means|stands\s+for|refers\s+to|consists|works|lets|allows
-    |does|will\s+be|would\s+be)\b|(?:which|that)\s+(?:is|are|was|means|will|would|can|lets|allows)\b|['’]s\s+(?:a|an|the)\b)""",
+    |does|will\s+be|would\s+be|(?:i|we)\s+mean)\b|(?:which|that)\s+(?:is|are|was|means|will|would|can|lets|allows)\b|['’]s\s+(?:a|an|the)\b)""",
     re.VERBOSE | re.IGNORECASE,
 )
 _EXPLAINS_BEFORE: Final = re.compile(
-    r"\b(?:called|named|known\s+as|introduc(?:e|es|ing|ed)|this\s+is|that\s+is|that['’]s|it['’]s\s+called|"
-    r"by|about)\s+(?:(?:the|a|an|our|my|this|new)\s+)*$",
+    r"\b(?:called|named|known\s+as|introduc(?:e|es|ing|ed)|this\s+is|that\s+is|that['’]s)"
+    r"\s+(?:(?:the|a|an|our|my|this|new)\s+)*$",
     re.IGNORECASE,
 )
 

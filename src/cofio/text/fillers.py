@@ -44,6 +44,7 @@ _DISCOURSE: Final = _words(
     voila whoops excuse pardon bah duh hmpf online live abroad might earlier etcetera middle anymore anytime
     someday everytime anyhow
     likewise nevertheless nonetheless furthermore whereby thereby
+    must others
     """
 )
 
@@ -148,6 +149,7 @@ _GENERAL: Final = _words(
     lady mr mrs ms dr sir madam miss professor vibe vibes blast adventure adventures memories dream
     dreams passion passions joy happiness tummy thanks pleasure courage gratitude motivation inspiration
     growth confidence fun
+    approach favs average sub learn adjust selling sell interact correspond delay deploy verify rotate trade
     """
 )
 

@@ -105,7 +105,7 @@ def usage(texts: Iterable[Sequence[Token]]) -> Usage:
         size += len(words)
         for i, word in enumerate(words):
             plain = _plain(word.lower)
-            if not word.text[0].isupper():
+            if word.lower == word.text.replace("’", "'"):
                 lowers[plain] += 1
             elif word.opens:
                 openings[plain] += 1
@@ -264,9 +264,16 @@ def _name_spans(words: Sequence[Token], use: Usage, is_person: dict[str, bool]) 
 
 
 def _followed_by_noun(words: Sequence[Token], j: int) -> bool:
-    """Whether the number at j counts what comes after it: "Lido 3 times"."""
+    """Whether the figure at j counts what comes after it: "Lido 3 times", but not "DevNet 3 starts"."""
     after = words[j + 1] if j + 1 < len(words) else None
-    return len(words[j].text) < 2 and after is not None and after.joined and bool(after.stem)
+    return (
+        len(words[j].text) < 2
+        and after is not None
+        and after.joined
+        and after.lower.endswith("s")
+        and bool(after.stem)
+        and after.stem not in BLOCKED_STEMS
+    )
 
 
 def _term_spans(words: Sequence[Token], use: Usage) -> Iterator[tuple[int, int]]:

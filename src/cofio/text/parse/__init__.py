@@ -11,9 +11,9 @@ from cofio.text.parse.decode import decode
 from cofio.text.parse.detect import detect
 from cofio.text.parse.markdown import read_markdown
 from cofio.text.parse.named import read_plain
-from cofio.text.parse.names import distinct
+from cofio.text.parse.names import distinct, without_aside
 from cofio.text.parse.otter import read_otter
-from cofio.text.parse.reading import Reading
+from cofio.text.parse.reading import Reading, quoted
 from cofio.text.parse.recognisers import (
     json_format,
     read_assemblyai,
@@ -66,30 +66,34 @@ def parse_transcript(raw: str | bytes, *, format: str | None = None) -> Transcri
     chosen = format or detect(text)
     if chosen == "json":
         chosen = json_format(text)
+        if chosen is None:
+            raise UnknownFormat(
+                "The JSON has none of the known shapes: Whisper's `segments`, Deepgram's `results`, AssemblyAI's "
+                '`utterances`, or turns such as [{"speaker": "Ann", "text": "Hello", "start": 1.5}].',
+                field="transcript",
+            )
     if chosen is None:
         raise UnknownFormat(
-            f"The transcript's first line, {_first_line(text)}, begins none of the known formats: "
+            f"The transcript's first line, {quoted(text.strip().split(chr(10), 1)[0])}, begins none of the known formats: "
             f"{', '.join(FORMATS)}. Write turns as 'Name: text', one a line, or name the format in `format`.",
             field="transcript",
         )
     reading = _READERS[chosen](text)
     if not reading.utterances:
         raise EmptyTranscript(
-            f"The transcript holds no utterance: it was read as {chosen}, and {text.count(chr(10)) + 1} lines of it "
-            "have no spoken text. Check that the export is complete.",
+            f"The transcript holds no utterance: it was read as {chosen}, and {text.count(chr(10)) + 1} lines "
+            "hold no spoken text. Check that the export is complete.",
             field="transcript",
         )
-    speakers = (utterance.speaker for utterance in reading.utterances)
+    speakers = distinct(utterance.speaker for utterance in reading.utterances)
+    # A list says "Bob Ray" where the turns say "Bob Ray (Acme)".
+    heard = {without_aside(name).casefold() for name in speakers}
+    silent = (name for name in reading.participants if without_aside(name).casefold() not in heard)
     return Transcript(
         format=chosen,
         utterances=reading.utterances,
         title=reading.title,
         date=reading.date,
-        participants=distinct((*speakers, *reading.participants)),
+        participants=distinct((*speakers, *silent)),
         warnings=(*warnings, *reading.warnings),
     )
-
-
-def _first_line(text: str) -> str:
-    line = text.strip().split("\n", 1)[0]
-    return repr(line if len(line) <= 60 else f"{line[:60]}…")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 # Captions roll if this share of neighbours, and at least three, show a line twice.
@@ -40,8 +41,8 @@ def without_repeats(cues: Sequence[Cue]) -> list[Cue]:
     """The cues with each line shown once.
 
     Automatic captions roll: a cue repeats the last line of the one before it. Only if the file plainly does so
-    are repeated lines dropped, for "Okay." said twice is said twice. The same cue at the same time is dropped
-    in any file.
+    are repeated lines dropped, for "Okay." said twice is said twice. A cue that stands twice at the same time
+    is dropped in any file.
     """
     plain = [
         Cue(
@@ -52,7 +53,7 @@ def without_repeats(cues: Sequence[Cue]) -> list[Cue]:
         for cue in cues
     ]
     rolls = any(_WORD_TIME.search(line) for cue in cues for line in cue.lines)
-    pairs = sum(_repeats(before, after) for before, after in zip(plain, plain[1:], strict=False))
+    pairs = sum(_repeats(before, after) for before, after in pairwise(plain))
     rolling = pairs >= _ROLLING_PAIRS and (rolls or pairs >= _ROLLING_SHARE * len(plain))
     kept: list[Cue] = []
     shown: Cue | None = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cofio.text.parse.markdown import BOLD_START
-from cofio.text.parse.names import could_name, tidy_name
+from cofio.text.parse.names import capitalised, could_name, tidy_name
 from cofio.text.parse.otter import NAME_AND_TIME
 from cofio.text.parse.subtitles import timing
 from cofio.text.parse.turns import read_turns
@@ -58,7 +58,8 @@ def _text(lines: Sequence[str], text: str) -> str | None:
     name_lines = bold = 0
     for line in shown:
         match = NAME_AND_TIME.fullmatch(line[:200])
-        if match is not None and could_name(tidy_name(match["name"])):
+        name = tidy_name(match["name"]) if match is not None else ""
+        if could_name(name) and capitalised(name):
             name_lines += 1
         elif (found := BOLD_START.fullmatch(line[:200])) is not None and found["rest"].strip():
             bold += 1

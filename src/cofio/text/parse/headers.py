@@ -42,7 +42,13 @@ _SECTION: Final = re.compile(
 )
 _PERSON_NOTE: Final = re.compile(r"\s*[(<\[][^()<>\[\]]{0,80}[)>\]]\s*$")
 _LONGEST_TITLE: Final = 120
-_TITLE_TAIL: Final = re.compile(r"\s+[-–—]\s+(?:Transcript|Notes|Recording)\s*$", re.IGNORECASE)
+# "Sync - 2026/03/02 10:00 CET - Transcript" of Meet, "Sync-20260302_100000-Meeting Recording" of Teams
+_TITLE_TAIL: Final = re.compile(
+    r"(?:\s+[-–—]\s+(?:\d{4}[-/].{0,40}|transcript|notes|recording)|-\d{8}_\d{6}.{0,30})\s*$", re.IGNORECASE
+)
+_LENGTH: Final = re.compile(
+    r"(?:\d{1,3}\s?(?:hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)[\s,]{0,3}){1,3}", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +106,7 @@ def read_header(lines: Sequence[str]) -> Header:
             day = day or find_date(stripped)
             if title is None and _is_title(stripped, alone=not rest):
                 title = _title(stripped)
-            elif find_date(stripped) is None or len(stripped) > _LONGEST_TITLE:
+            elif len(stripped) > _LONGEST_TITLE or not (find_date(stripped) or _LENGTH.fullmatch(stripped)):
                 rest.append(stripped)
     return Header(title=title, date=day, participants=distinct(people), rest=tuple(rest))
 

@@ -29,7 +29,8 @@ def read_markdown(text: str) -> Reading:
         tidy_name(match["text"]) for line in lines if (match := _HEADING.fullmatch(line.strip()))
     )
     recurring = {name for name, count in headings.items() if count > 1 and could_name(name)}
-    return read_plain("\n".join(_plain_line(line.strip(), recurring) for line in lines))
+    marked = {number for number, line in enumerate(lines) if BOLD_START.match(line[:200])}
+    return read_plain("\n".join(_plain_line(line.strip(), recurring) for line in lines), marked=marked)
 
 
 def without_emphasis(text: str) -> str:
@@ -44,8 +45,7 @@ def _plain_line(line: str, headings: set[str]) -> str:
         name = tidy_name(heading["text"])
         if name in headings:
             return f"{name}:"
-        times = [match for match in _TIME.finditer(heading["text"])]
-        return without_emphasis(heading["text"]) if times else line
+        return without_emphasis(heading["text"]) if _TIME.search(heading["text"]) else line
     line = _EMPHASISED_TIME.sub(r"\1", line)
     match = BOLD_START.fullmatch(line)
     if match is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from cofio.records import Utterance
@@ -10,13 +11,17 @@ from cofio.text.clean import clean_text
 from cofio.text.parse.headers import read_header
 from cofio.text.parse.reading import Reading
 from cofio.text.parse.turns import read_turns
+from cofio.text.sentences import ends_sentence
 
 _PARAGRAPHS: Final = re.compile(r"\n[^\S\n]*\n\s*")
 
 
-def read_plain(text: str) -> Reading:
-    """The turns of a plain transcript; without any, its paragraphs, with a warning that nobody is named."""
-    turns = read_turns(text.split("\n"))
+def read_plain(text: str, *, marked: Collection[int] = ()) -> Reading:
+    """The turns of a plain transcript; without any, its paragraphs, with a warning that nobody is named.
+
+    `marked` are the numbers of lines whose prefix is set apart as a name, see `turns.read_turns`.
+    """
+    turns = read_turns(text.split("\n"), marked=marked)
     if turns.named or any(utterance.start_s is not None for utterance in turns.utterances):
         return Reading(
             utterances=turns.utterances,
@@ -30,7 +35,7 @@ def read_plain(text: str) -> Reading:
 def _prose(text: str) -> Reading:
     blocks = _PARAGRAPHS.split(text.strip())
     if len(blocks) == 1:
-        blocks = text.strip().split("\n")
+        blocks = _sentence_lines(text.strip().split("\n"))
     header = read_header(blocks[0].split("\n")) if len(blocks) > 1 else read_header(())
     head = header.rest if header.title or header.date or header.participants else (blocks[0],)
     body = [clean_text(block) for block in ("\n".join(head), *blocks[1:])]
@@ -44,3 +49,13 @@ def _prose(text: str) -> Reading:
         participants=header.participants,
         warnings=("no speakers and no times were found; each paragraph became one utterance",),
     )
+
+
+def _sentence_lines(lines: Sequence[str]) -> list[str]:
+    """The lines, those that end no sentence put together with the next one."""
+    blocks: list[list[str]] = [[]]
+    for line in lines:
+        blocks[-1].append(line)
+        if ends_sentence(line.rstrip()):
+            blocks.append([])
+    return ["\n".join(block) for block in blocks if block]

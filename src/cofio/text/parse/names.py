@@ -297,6 +297,8 @@ def choose_speakers(
     counts = Counter(candidate.name for candidate in candidates)
     strong = {candidate.name for candidate in candidates if every or not candidate.weak}
     share = len(candidates) / max(1, units)
+    # One lone prefix among many units is a figure of speech ("Budget: ten dollars"), two may be a dialogue.
+    needed = 0.5 if len(counts) == 1 else 0.2
     known = {part for name in listed for part in (name.lower(), *name.lower().split()[:1])}
     return frozenset(
         name
@@ -304,17 +306,15 @@ def choose_speakers(
         if name.lower() in known
         or _NUMBERED.fullmatch(name)
         or (
-            _chosen_capitalised(name, count, share if name in strong else 0.0)
+            _chosen_capitalised(name, count, name in strong and share >= needed)
             if capitalised(name)
             else _chosen_lower(name, count, units, share if name in strong else 0.0, every)
         )
     )
 
 
-def _chosen_capitalised(name: str, count: int, share: float) -> bool:
-    if name in ("Q", "A"):
-        return count > 1
-    return count > 1 or share >= 0.2 or (share > 0 and len(name.split()) > 1 and share >= 0.05)
+def _chosen_capitalised(name: str, count: int, likely: bool) -> bool:
+    return count > 1 or (likely and name not in ("Q", "A"))
 
 
 def _chosen_lower(name: str, count: int, units: int, share: float, every: bool) -> bool:
@@ -326,6 +326,11 @@ def _chosen_lower(name: str, count: int, units: int, share: float, every: bool) 
         or (count == 2 and share >= 0.5)
         or (every and share > 0 and len(words) == 1)
     )
+
+
+def without_aside(name: str) -> str:
+    """`name` without what stands in brackets after it: `Bob Ray (Acme)` is `Bob Ray`."""
+    return _ASIDE.sub(" ", name).strip() or name
 
 
 def distinct(names: Iterable[str | None]) -> tuple[str, ...]:

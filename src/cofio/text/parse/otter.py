@@ -14,7 +14,6 @@ from cofio.text.parse.times import CLOCK
 NAME_AND_TIME: Final = re.compile(
     rf"(?:\*\*)?(?P<name>[^\W_][^:*\n]{{0,63}}?)(?:\*\*)?\s{{1,8}}[\[(]?{CLOCK}[\])]?\s{{0,4}}"
 )
-_FOOTER: Final = re.compile(r"transcribed by\s+\S*otter\.ai\S*", re.IGNORECASE)
 
 
 def read_otter(text: str) -> Reading:
@@ -22,9 +21,6 @@ def read_otter(text: str) -> Reading:
     lines = []
     for line in text.split("\n"):
         stripped = line.strip()
-        if _FOOTER.fullmatch(stripped):
-            continue
-        lines.append(
-            stripped.replace("**", "") if NAME_AND_TIME.fullmatch(stripped) else without_emphasis(stripped)
-        )
+        heading = NAME_AND_TIME.fullmatch(stripped[:200])
+        lines.append(stripped.replace("**", "") if heading else without_emphasis(stripped))
     return read_plain("\n".join(lines))

@@ -111,7 +111,8 @@ def _has_stray_text(lines: Sequence[str], kind: str) -> bool:
     block: list[str] = []
     first = kind == "webvtt"
     for line in (*lines, ""):
-        if line.strip():
+        # In WebVTT only an empty line ends a block; automatic captions begin with a line of one space.
+        if line if kind == "webvtt" else line.strip():
             block.append(line)
         elif block:
             timed = any(timing(line, kind) is not None or "-->" in line for line in block)
@@ -180,6 +181,8 @@ def _blocks(lines: Sequence[str], kind: str) -> list[tuple[int, list[str]]]:
     skipping = False
     for number, line in enumerate((*lines, ""), 1):
         if not line.strip():
+            if line and block and timing(block[-1], kind) is not None:
+                continue  # a line of one space, with which automatic captions begin
             if block:
                 blocks.append((number - len(block), block))
             block, skipping = [], False

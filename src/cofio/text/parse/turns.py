@@ -7,7 +7,7 @@ file decides which of the prefixes are people (`names.choose_speakers`), and wha
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -37,6 +37,12 @@ _WINDOW: Final = 200
 # A line this long that ends no sentence was probably wrapped, so the next one goes on.
 _WRAPPED: Final = 45
 _NAME_LINE_SHARE: Final = 0.8
+# What Meet, Teams and Otter write between and below the turns.
+_NOBODY_SAID: Final = re.compile(
+    rf"meeting ended after {CLOCK}.{{0,8}}|this editable transcript was computer generated.*|transcription ended.*"
+    r"|transcribed by\s+\S*otter\.ai\S*|[^.!?:]{1,64} (?:started|stopped) transcription",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,7 @@ class _Opening:
     end_s: float | None = None
     weak: bool = False
     firm: bool = False  # the time alone is enough to begin a turn here
+    heading: bool = False  # a name and a time, the text below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +69,15 @@ class Turns:
     named: int
 
 
-def read_turns(lines: Sequence[str]) -> Turns:
+def read_turns(lines: Sequence[str], *, marked: Collection[int] = ()) -> Turns:
     """The turns in `lines`. Lines between two openings go on with the turn before, over blank lines too.
 
     A clock time on a line of its own is the start of the turn that follows it. A turn with a time but without
-    a name has no speaker: nothing says whose it is.
+    a name has no speaker: nothing says whose it is. `marked` are the numbers of lines, from 0, whose prefix is
+    set apart as a name, in bold for example.
     """
-    stripped = [line.strip() for line in lines]
-    openings = _openings(stripped)
+    stripped = ["" if _NOBODY_SAID.fullmatch(line.strip()[:_WINDOW]) else line.strip() for line in lines]
+    openings = _under_headings(_openings(stripped), marked)
     listed = read_header(stripped[: openings[0].line]).participants if openings else ()
     speakers = _speakers(stripped, openings, listed)
     kept = _kept(openings, speakers)
@@ -96,7 +104,7 @@ def _end(opening: _Opening) -> float | None:
     return opening.end_s
 
 
-def _openings(lines: Sequence[str]) -> list[_Opening]:
+def _openings(lines: list[str]) -> list[_Opening]:
     found: list[_Opening] = []
     clock: _Opening | None = None
     begun = False
@@ -115,6 +123,7 @@ def _openings(lines: Sequence[str]) -> list[_Opening]:
             opening = replace(opening, weak=opening.weak or weak)
             if clock is not None and opening.start_s is None and found and found[-1] is clock:
                 found.pop()
+                lines[clock.line] = ""
                 opening = replace(opening, start_s=clock.start_s, firm=True, whole=line)
         clock = opening if opening is not None and opening.firm and not opening.whole else None
         if opening is not None:
@@ -155,6 +164,7 @@ def _opening(number: int, line: str) -> _Opening | None:
                 start_s=start,
                 end_s=seconds(match["end"]) if match["end"] else None,
                 weak=not marked,
+                heading=not rest,
             )
     pair = split_prefix(line)
     return _Opening(line=number, name=pair[0], text=pair[1], whole=line) if pair else None
@@ -169,6 +179,22 @@ def _start(match: re.Match[str]) -> float | None:
     if value is None or not 0 < int(text.split(":")[0]) <= 12:
         return None
     return value % 43200 + (43200 if half[0] in "Pp" else 0)
+
+
+def _under_headings(openings: list[_Opening], marked: Collection[int]) -> list[_Opening]:
+    """The openings without prefixes in the text under `Name 0:12` headings: "Hi: there" is said by Name.
+
+    A prefix that is itself the name in some heading, or is set apart as a name, still opens a turn.
+    """
+    headings = {opening.name for opening in openings if opening.heading}
+    inline = sum(opening.name is not None and not opening.heading for opening in openings)
+    if not headings or sum(opening.heading for opening in openings) < min(3, inline):
+        return openings
+    return [
+        opening
+        for opening in openings
+        if opening.start_s is not None or opening.name in headings or opening.line in marked
+    ]
 
 
 def _with_name_lines(lines: Sequence[str], openings: list[_Opening]) -> list[_Opening]:

@@ -17,12 +17,15 @@ from cofio.text.parse.names import (
     split_prefix,
     tidy_name,
 )
+from cofio.text.sentences import ends_sentence
 
 _VOICE: Final = re.compile(r"<v(?:\.[^\s<>]{0,100})?(?:\s{1,8}([^<>]{0,200}))?>|</v>", re.IGNORECASE)
 # A dash or two angle brackets before the text show a change of speaker in subtitles.
 _TURN: Final = re.compile(r"(?:>{2,3}|[-–—])\s{0,4}(?=\S)")
 # A cue without a name goes on with the speaker of the one before it, but not across such a pause.
 _SAME_SPEAKER_GAP_S: Final = 10.0
+# Subtitles wrap at 32 to 42 characters.
+_WRAPPED: Final = 28
 # Names on a line of their own, as Teams writes documents, must recur at least so often on average.
 _NAME_LINE_RECURS: Final = 2
 
@@ -96,8 +99,8 @@ def _prefixed(cues: Sequence[Cue]) -> list[Piece]:
     splits = [[split_prefix(text) for _, text in unit] for unit in units]
     # The unit of the judgement is the cue, so that wrapped second lines do not thin out the names.
     candidates = [
-        Candidate(name=pair[0], weak=at > 0)
-        for split in splits
+        Candidate(name=pair[0], weak=at > 0 and _wrapped(unit[at - 1][1]))
+        for unit, split in zip(units, splits, strict=True)
         for at, pair in enumerate(split)
         if pair is not None
     ]
@@ -123,6 +126,11 @@ def _prefixed(cues: Sequence[Cue]) -> list[Piece]:
         pieces.append(_piece(" ".join(text), speaker, cue, opens=opens))
         last_end = cue.end_s if cue.end_s is not None else cue.start_s
     return [piece for piece in pieces if piece.text]
+
+
+def _wrapped(line: str) -> bool:
+    """True if `line` was probably broken for its length, so that the next one goes on with it."""
+    return len(line) >= _WRAPPED and not ends_sentence(line)
 
 
 def _marked(line: str) -> tuple[bool, str]:

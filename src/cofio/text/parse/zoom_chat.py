@@ -79,11 +79,11 @@ def read_zoom_chat(text: str) -> Reading:
             utterances.append(Utterance(text=said, speaker=name or None, start_s=start_s))
     warnings = []
     if stray:
-        warnings.append(f"{stray} lines above the first message were skipped")
+        warnings.append(f"lines above the first message, skipped: {stray}")
     if reactions:
-        warnings.append(f"{reactions} reactions were left out")
+        warnings.append(f"reactions, left out: {reactions}")
     if direct:
-        warnings.append(f"{direct} direct messages are among the messages; remove them if they are private")
+        warnings.append(f"direct messages, kept among the others: {direct}; remove them if they are private")
     if messages[0][1] is not None and messages[0][1] >= _CLOCK_FROM_S:
         warnings.append("the times are times of day; they are kept as seconds since midnight")
     return Reading(utterances=tuple(utterances), warnings=limited(warnings))
