@@ -55,7 +55,7 @@ def children() -> set[int]:
     """The processes below this one, zombies included, but for the service of the HTTP tests."""
     lists = Path("/proc/self/task").glob("*/children")
     below = {int(word) for found in lists for word in found.read_text().split()}
-    return {process for process in below if b"serve" not in Path(f"/proc/{process}/cmdline").read_bytes()}
+    return {process for process in below if b"--port" not in Path(f"/proc/{process}/cmdline").read_bytes()}
 
 
 def kill_and_wait(process: int) -> None:

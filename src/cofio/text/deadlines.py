@@ -35,13 +35,14 @@ _DEADLINE: Final = re.compile(
 _OPENS_AS_DEADLINE: Final = re.compile(r"(?:by|before|until|till|due)\b", re.IGNORECASE)
 # What makes it a habit, a memory or a farewell.
 _BEHIND: Final = re.compile(
-    r"""\b(?:last|past|previous|every|each|since|ago|yesterday|earlier|(?:see|talk\s+to)\s+you(?:\s+\w+){0,3}?)
+    r"""\b(?:last|past|previous|every|each|since|ago|yesterday|earlier|(?<!week\s)(?<!now\s)from
+    |(?:see|talk\s+to)\s+(?:you|each\s+other)(?:\s+\w+){0,3}?)
     [,\s]+(?:(?:on|in|the|this)\s+)*$""",
     re.VERBOSE | re.IGNORECASE,
 )
 _LOOKS_BACK: Final = re.compile(
     r"""\b(?:was|were|did|had|discussed|said|happened|raised|talked|decided|met|went|introduced|launched
-    |mentioned|merged)\b""",
+    |mentioned|(?:i|we|you|he|she|they)\s+\w+ed)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
 _LOOKS_AHEAD: Final = re.compile(
@@ -156,10 +157,12 @@ def _edge(match: re.Match[str], before: str, said_on: date | None) -> date | Non
     return _part_of(match["edge"], *_period(unit, said_on, int(which == "next")))
 
 
-def _this_or_next(match: re.Match[str], _: str, said_on: date | None) -> date | None:
+def _this_or_next(match: re.Match[str], before: str, said_on: date | None) -> date | None:
     if said_on is None:
         return None
     ahead = int(match["which"].lower() != "this")
+    if not ahead and not match["part"] and not _PROMISE.search(before):
+        return None  # "the news of this week"
     return _part_of(match["part"] or "", *_period(match["unit"].lower(), said_on, ahead))
 
 
@@ -192,6 +195,8 @@ def _near(match: re.Match[str], before: str, said_on: date | None) -> date | Non
     if word.endswith("tomorrow"):
         return said_on + timedelta(days=2 if word.startswith("day") else 1)
     # "Today" mostly tells when the meeting is; it is a deadline only where the text promises or asks.
+    if before.lower().endswith(("until ", "till ")):
+        return None
     return said_on if _DEADLINE.search(before) or _PROMISE.search(before) else None
 
 
