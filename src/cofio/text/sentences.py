@@ -34,16 +34,9 @@ _ABBREVIATIONS: Final = frozenset(
         "eg",
         "ie",
         "cf",
-        "al",
         "approx",
         "dept",
         "est",
-        "fig",
-        "no",
-        "nos",
-        "vol",
-        "pp",
-        "p",
         "ed",
         "eds",
         "rev",
@@ -54,7 +47,6 @@ _ABBREVIATIONS: Final = frozenset(
         "capt",
         "gov",
         "sen",
-        "rep",
         "hon",
         "pres",
         "jan",
@@ -77,16 +69,15 @@ _ABBREVIATIONS: Final = frozenset(
         "ave",
         "blvd",
         "rd",
-        "ext",
         "tel",
-        "min",
-        "max",
         "avg",
     ]
 )
 # Abbreviations after which a capital letter does start a new sentence.
-_OFTEN_LAST: Final = frozenset(
-    {"etc", "a.m", "p.m", "inc", "ltd", "co", "corp", "jr", "sr", "min", "max", "ext"}
+_OFTEN_LAST: Final = frozenset({"etc", "a.m", "p.m", "inc", "ltd", "co", "corp", "jr", "sr"})
+# Abbreviations only before a figure: "no. 5" is one, "He said no." is not.
+_BEFORE_FIGURES: Final = frozenset(
+    {"no", "nos", "fig", "figs", "p", "pp", "vol", "ch", "art", "sec", "min", "max"}
 )
 _DOTTED: Final = re.compile(r"(?:[^\W\d_]\.){1,6}[^\W\d_]?")
 
@@ -127,6 +118,8 @@ def _ends(token: str, following: str | None) -> bool:
         return False
     word = bare[:-1].lstrip(_OPENERS)
     plain = word.lower()
+    if plain in _BEFORE_FIGURES:
+        return not head.isdecimal()
     if plain in _ABBREVIATIONS:
         return plain in _OFTEN_LAST and (following is None or head.isupper())
     # "U.S." and initials: "J. Smith", "Z. Victor Zhou". "I." is a word.

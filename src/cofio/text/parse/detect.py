@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from cofio.text.parse.markdown import BOLD_START
+from cofio.text.parse.markdown import BOLD_START, name_headings
 from cofio.text.parse.names import capitalised, could_name, tidy_name
 from cofio.text.parse.otter import NAME_AND_TIME
 from cofio.text.parse.subtitles import timing
@@ -66,6 +66,8 @@ def _text(lines: Sequence[str], text: str) -> str | None:
     if name_lines > bold:
         return "otter"
     if bold and could_name(tidy_name(_first_bold(shown).rstrip(":"))):
+        return "speaker_markdown"
+    if name_headings(lines):
         return "speaker_markdown"
     turns = read_turns(lines)
     if turns.named or any(utterance.start_s is not None for utterance in turns.utterances):

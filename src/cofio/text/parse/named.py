@@ -8,7 +8,7 @@ from typing import Final
 
 from cofio.records import Utterance
 from cofio.text.clean import clean_text
-from cofio.text.parse.headers import read_header
+from cofio.text.parse.headers import Header, header_key, read_header
 from cofio.text.parse.reading import Reading
 from cofio.text.parse.turns import read_turns
 from cofio.text.sentences import ends_sentence
@@ -35,13 +35,20 @@ def read_plain(text: str, *, marked: Collection[int] = ()) -> Reading:
 def _prose(text: str) -> Reading:
     blocks = _PARAGRAPHS.split(text.strip())
     if len(blocks) == 1:
-        blocks = _sentence_lines(text.strip().split("\n"))
-    header = read_header(blocks[0].split("\n")) if len(blocks) > 1 else read_header(())
-    head = header.rest if header.title or header.date or header.participants else (blocks[0],)
-    body = [clean_text(block) for block in ("\n".join(head), *blocks[1:])]
-    utterances = tuple(Utterance(text=block) for block in body if block)
-    if not utterances and header.title:
-        utterances = (Utterance(text=header.title),)
+        lines = blocks[0].split("\n")
+        keys = next((at for at, line in enumerate(lines) if header_key(line) is None), len(lines))
+        blocks = ["\n".join(lines[:keys])] if keys else []
+        blocks.extend(_sentence_lines(lines[keys:]))
+        headed = keys > 0
+    else:
+        headed = True
+    header = read_header(blocks[0].split("\n") if headed else ())
+    # A first paragraph that says anything else than title, date and participants was said.
+    if header.rest:
+        header = Header()
+        headed = False
+    said = (clean_text(block) for block in (blocks[1:] if headed else blocks))
+    utterances = tuple(Utterance(text=block) for block in said if block)
     return Reading(
         utterances=utterances,
         title=header.title,

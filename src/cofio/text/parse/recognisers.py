@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from cofio.records import Utterance
@@ -13,6 +14,7 @@ from cofio.text.parse.reading import Reading, limited, unreadable
 from cofio.text.parse.times import find_date
 from cofio.text.parse.values import body, first_number, items, label, load, mapping, number, string
 from cofio.text.parse.words import Word, pieces_of_words, turns_of_words
+from cofio.text.terms import count_words
 
 _SPEAKERS: Final = (
     "speaker",
@@ -50,6 +52,7 @@ _TITLES: Final = ("title", "meeting_title", "topic", "subject", "name")
 _DATES: Final = ("date", "meeting_date", "start_date", "recorded_at", "started_at", "dateString")
 _PEOPLE: Final = ("participants", "attendees", "speakers")
 _MILLISECOND: Final = 0.001
+_SLOWEST_WORD_S: Final = 60.0
 
 
 def json_format(text: str) -> str | None:
@@ -86,10 +89,12 @@ def _is_assemblyai(top: Mapping[str, object]) -> bool:
     )
     if any(mark in top for mark in marks) and ("words" in top or "utterances" in top or "text" in top):
         return True
-    # A cut-down export: integer times far beyond the seconds of a talk, beside a confidence.
+    # A cut-down export: integer times, beside a confidence or the words of each utterance.
     entries = [mapping(item) for item in (*items(top.get("utterances"))[:3], *items(top.get("words"))[:3])]
     return bool(entries) and all(
-        isinstance(entry.get("start"), int) and isinstance(entry.get("end"), int) and "confidence" in entry
+        isinstance(entry.get("start"), int)
+        and isinstance(entry.get("end"), int)
+        and ("confidence" in entry or "words" in entry)
         for entry in entries
     )
 
@@ -268,6 +273,9 @@ def read_turns_json(text: str) -> Reading:
             warnings.append(f"entry {index}: it ends before it starts; kept without its end")
             end_s = None
         utterances.append(Utterance(text=said, speaker=_speaker(entry), start_s=start_s, end_s=end_s))
+    if _are_milliseconds(utterances):
+        warnings.append("the times are too long for so few words; they were read as milliseconds")
+        utterances = [_scaled(utterance) for utterance in utterances]
     title = next((found for key in _TITLES if (found := clean_text(string(top.get(key))))), None)
     dates = (find_date(string(top.get(key))) for key in _DATES)
     people = (label(item) for key in _PEOPLE for item in items(top.get(key)))
@@ -277,6 +285,25 @@ def read_turns_json(text: str) -> Reading:
         date=next((found for found in dates if found), None),
         participants=distinct(tidy_name(name) for name in people if name),
         warnings=limited(warnings),
+    )
+
+
+def _are_milliseconds(utterances: Sequence[Utterance]) -> bool:
+    """True if a word would take more than a minute, were the times seconds."""
+    timed = [
+        (utterance.end_s - utterance.start_s, count_words(utterance.text))
+        for utterance in utterances
+        if utterance.start_s is not None and utterance.end_s is not None
+    ]
+    return sum(length for length, _ in timed) > _SLOWEST_WORD_S * max(1, sum(words for _, words in timed))
+
+
+def _scaled(utterance: Utterance) -> Utterance:
+    start_s, end_s = utterance.start_s, utterance.end_s
+    return replace(
+        utterance,
+        start_s=None if start_s is None else round(start_s * _MILLISECOND, 6),
+        end_s=None if end_s is None else round(end_s * _MILLISECOND, 6),
     )
 
 

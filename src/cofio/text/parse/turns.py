@@ -37,6 +37,8 @@ _WINDOW: Final = 200
 # A line this long that ends no sentence was probably wrapped, so the next one goes on.
 _WRAPPED: Final = 45
 _NAME_LINE_SHARE: Final = 0.8
+# Above this share of lines, those that begin with a time are the turns of a text without names.
+_TIMED_SHARE: Final = 0.3
 # What Meet, Teams and Otter write between and below the turns.
 _NOBODY_SAID: Final = re.compile(
     rf"meeting ended after {CLOCK}.{{0,8}}|this editable transcript was computer generated.*|transcription ended.*"
@@ -80,7 +82,7 @@ def read_turns(lines: Sequence[str], *, marked: Collection[int] = ()) -> Turns:
     openings = _under_headings(_openings(stripped), marked)
     listed = read_header(stripped[: openings[0].line]).participants if openings else ()
     speakers = _speakers(stripped, openings, listed)
-    kept = _kept(openings, speakers)
+    kept = _kept(stripped, openings, speakers)
     # A prefix above the first real turn may have been a key: "Title: Weekly".
     first = kept[0].line if kept else len(stripped)
     header = read_header(stripped[:first])
@@ -140,15 +142,16 @@ def _opening(number: int, line: str) -> _Opening | None:
     if match is not None and (start := _start(match)) is not None:
         rest = match["rest"].strip() + tail
         bracketed = match["open"] is not None or match["close"] is not None
+        firm = bracketed or not rest or match["start"].count(":") == 2
         pair = split_prefix(rest)
         return _Opening(
             line=number,
             name=pair[0] if pair else None,
             text=pair[1] if pair else rest,
-            whole=rest if bracketed or not rest else line,
+            whole=rest if firm else line,
             start_s=start,
             end_s=seconds(match["end"]) if match["end"] else None,
-            firm=bracketed or not rest or match["start"].count(":") == 2,
+            firm=firm,
         )
     match = _NAME_TIME.fullmatch(window)
     if match is not None and (start := _start(match)) is not None:
@@ -243,14 +246,22 @@ def _speakers(lines: Sequence[str], openings: Sequence[_Opening], listed: Sequen
     )
 
 
-def _kept(openings: Sequence[_Opening], speakers: frozenset[str]) -> list[_Opening]:
-    any_named = any(opening.name in speakers for opening in openings)
+def _kept(lines: Sequence[str], openings: Sequence[_Opening], speakers: frozenset[str]) -> list[_Opening]:
+    """The openings that do begin a turn: with a speaker, or with a time that can be nothing else.
+
+    "10:30 is fine" is a turn without a name only in a text that has many such lines and no names.
+    """
+    shown = sum(line != "" for line in lines)
+    bare = sum(
+        opening.start_s is not None and opening.name is None and not opening.firm for opening in openings
+    )
+    timed = bare >= max(2, _TIMED_SHARE * shown) and not any(opening.name in speakers for opening in openings)
     kept = []
     for opening in openings:
         if opening.name in speakers:
             kept.append(opening)
-        elif opening.start_s is not None and (opening.firm or not any_named) and opening.whole is not None:
-            timed_lead = opening.firm or opening.name is None
-            if timed_lead:
-                kept.append(replace(opening, name=None, text=opening.whole if opening.firm else opening.text))
+        elif opening.start_s is not None and opening.firm:
+            kept.append(replace(opening, name=None, text=opening.whole))
+        elif timed and opening.start_s is not None and opening.name is None:
+            kept.append(opening)
     return kept

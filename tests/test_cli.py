@@ -1,0 +1,73 @@
+"""The command line, as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _cofio(*arguments: str | Path, code: int = 0) -> str:
+    run = subprocess.run(
+        [sys.executable, "-m", "cofio", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+    )
+    assert run.returncode == code, run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    return run.stdout + run.stderr
+
+
+def test_files_go_in_and_answers_come_out(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    (folder / "crane.txt").write_text(
+        "Ann: The crane on pier four is rusty and must be painted.\nBob: I will order the paint by Monday.\n"
+    )
+    (folder / "broken.srt").write_text("some text\n")
+    told = _cofio("ingest", folder, "--data-dir", store, "--series", "harbour", code=1)
+    assert "crane" in told
+    assert "broken" in told
+    assert "created" in told
+    (folder / "broken.srt").unlink()
+    assert "unchanged" in _cofio("ingest", folder, "--data-dir", store, "--series", "harbour")
+    answer = _cofio("query", "What has to be done about the crane?", "--data-dir", store)
+    assert "rusty" in answer
+    assert "Ann" in answer
+    assert "agree" in _cofio("doctor", "--data-dir", store)
+    _cofio("rebuild", "--data-dir", store)
+    assert "rusty" in _cofio("query", "What has to be done about the crane?", "--data-dir", store)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["ingest", "/no/such/file", "--data-dir", "{tmp}"], os.EX_DATAERR, "no file"),
+        (
+            ["query", "x", "--data-dir", "{tmp}", "--model-dir", "{tmp}"],
+            os.EX_OSFILE,
+            "scripts/setup_model.py",
+        ),
+        (["query", " ", "--data-dir", "{tmp}"], os.EX_DATAERR, "1 to 1000"),
+        (["query", "x", "--url", "http://127.0.0.1:9"], os.EX_UNAVAILABLE, "127.0.0.1:9"),
+    ],
+    ids=["missing file", "missing model", "empty question", "no service"],
+)
+def test_errors_are_one_line_and_an_exit_code(
+    tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
+    told = _cofio(*(argument.replace("{tmp}", str(tmp_path)) for argument in arguments), code=code)
+    assert says in " ".join(told.split())
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert _cofio("version").strip() == "0.1.0"

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cofio.text.clean import clean_text
+
+
+@pytest.mark.parametrize(
+    ("dirty", "clean"),
+    [
+        ("a < b", "a < b"),
+        ("I <3 it", "I <3 it"),
+        ("if x<y and z>1", "if x<y and z>1"),
+        ("if x <b and y> c", "if x <b and y> c"),
+        ("List<String> is <T>", "List<String> is <T>"),
+        ("R&D, AT&T, ?a=1&copy=2", "R&D, AT&T, ?a=1&copy=2"),
+        ("Today we&#39;re &lt;3 &amp; ok", "Today we're <3 & ok"),
+        ("twice &amp;amp; escaped", "twice & escaped"),
+        ("<i>Hi</i> <font color='#fff'>red</font>", "Hi red"),
+        ('see <a href="https://x.org/?a=1&b=2">this</a>', "see this"),
+        ("one<br>two<p>three</p>", "one two three"),
+        ("a <!-- hidden --> b", "a b"),
+        ("a <!-- never closed", "a <!-- never closed"),
+        ("a\u200bb\u202ec\ufeff\x07d", "abcd"),
+        ("soft\u00adhyphen", "softhyphen"),
+        (" a \t b\n\nc\u00a0d ", "a b c d"),
+        ("e\u0301", "é"),
+        ("\ud800lone", "lone"),
+        ("", ""),
+    ],
+)
+def test_reads_as_a_reader_sees_it(dirty: str, clean: str) -> None:
+    assert clean_text(dirty) == clean
+
+
+MARKUP = st.lists(
+    st.sampled_from(
+        ["<", ">", "&", ";", "amp;", "lt;", "#60;", "b", "/", "<b>", "</p>", "<br", "<!--", "-->", " ", "\u200b",
+         "a href='", "=", "\u0301", "\u0338", "e", "\n", "script", "&nbsp;", "\ue000", "\ue001", "\x00"]
+    ),
+    max_size=30,
+).map("".join)  # fmt: skip
+
+
+@given(st.one_of(st.text(), MARKUP))
+def test_cleaning_clean_text_changes_nothing(text: str) -> None:
+    once = clean_text(text)
+    assert clean_text(once) == once
+    assert unicodedata.is_normalized("NFC", once)
+    assert once == " ".join(once.split())
+
+
+@given(st.text(alphabet=st.characters(categories=["L", "N"]), max_size=50))
+def test_letters_and_digits_are_kept(text: str) -> None:
+    assert clean_text(text) == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize("piece", ["<", "<b ", "<b>", "&", "&amp;", "&amp;amp;", "<!--", "&#38;", "<a href="])
+def test_time_is_linear(piece: str) -> None:
+    text = piece * (300_000 // len(piece))
+    begun = time.perf_counter()
+    clean_text(text)
+    assert time.perf_counter() - begun < 4
