@@ -29,6 +29,7 @@ from cofio.errors import (
     StoreTooNew,
     Unavailable,
 )
+from cofio.graphml import export_graphml
 from cofio.loading import remember, send
 from cofio.query import recall
 from cofio.records import Answer, Question
@@ -199,6 +200,21 @@ def doctor(
 def rebuild(data_dir: DataDir = None, model_dir: ModelDir = None) -> None:
     """Rebuild vector index and graph from the database alone."""
     _show_diagnosis(_with_runtime(load_settings(data_dir=data_dir, model_dir=model_dir), maintain.rebuild))
+
+
+@app.command()
+def graph(
+    file: Annotated[Path, typer.Argument(help="GraphML file to write.")],
+    data_dir: DataDir = None,
+    model_dir: ModelDir = None,
+) -> None:
+    """Write the memory graph as GraphML."""
+
+    async def export(runtime: Runtime) -> tuple[int, int]:
+        return await export_graphml(runtime, file)
+
+    nodes, edges = _with_runtime(load_settings(data_dir=data_dir, model_dir=model_dir), export)
+    out.print(f"{nodes} memories and {edges} edges in {file}", highlight=False)
 
 
 @app.command(name="settings")

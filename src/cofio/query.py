@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, TypedDict
 
 import numpy as np
@@ -156,11 +157,15 @@ def _find(
     activated: tuple[_Reached, ...] = ()
     if woken is not None and spreading:
         taken = {node for found in direct.values() for node, _ in found} | {link.row for link in bridges}
+        beyond = (
+            (node, strength)
+            for node, strength in _activated(graph, evidence, u, order, woken)
+            if node not in taken and _level(graph, node) in levels
+        )
         activated = tuple(
-            reached
-            for reached in _activated(graph, evidence, u, order, woken)
-            if reached.node not in taken and _level(graph, reached.node) in levels and reached.strength > 0.0
-        )[: question.max_activations]
+            _Reached(node=node, strength=strength, path=woken.path(node))
+            for node, strength in islice(beyond, question.max_activations)
+        )
     return _Findings(
         direct=direct,
         activated=activated,
@@ -225,8 +230,8 @@ def _woken(
 
 def _activated(
     graph: MemoryGraph, evidence: Evidence, u: Float32s, order: Sequence[int], woken: Wake
-) -> list[_Reached]:
-    """Everything that was woken, strongest first.
+) -> list[tuple[int, float]]:
+    """Everything that was woken as (node, strength), strongest first; nothing of no strength.
 
     An episode's strength is its share of the best U, which measured best (half of the gold that plain hybrid
     search misses is in ten such slots; lab 1 §2); where U is not known, and for contexts and concepts, it is what
@@ -243,7 +248,7 @@ def _activated(
             episode = node < len(graph.memory_ids)
             reached[int(node)] = min(strength, weakest) if episode else UPPER_LEVELS * strength
     best = sorted(reached, key=lambda node: (-round(reached[node], 6), graph.memory_id(node)))
-    return [_Reached(node=node, strength=reached[node], path=woken.path(node)) for node in best]
+    return [(node, reached[node]) for node in best if reached[node] > 0.0]
 
 
 def _level(graph: MemoryGraph, node: int) -> Level:

@@ -19,3 +19,12 @@ DELETE FROM edges WHERE kind = 'defines' AND target = (SELECT id FROM memories W
 SELECT count(*) FROM edges
 WHERE source IN (SELECT id FROM memories WHERE meeting = :meeting)
    OR target IN (SELECT id FROM memories WHERE meeting = :meeting);
+
+-- name: all_nodes
+SELECT m.memory_id, m.level, m.memory_type, m.content, m.speaker, g.title, g.date
+FROM memories m LEFT JOIN meetings g ON g.id = m.meeting ORDER BY m.id;
+
+-- name: all_edges
+SELECT s.memory_id AS source, t.memory_id AS target, e.kind, e.weight
+FROM edges e JOIN memories s ON s.id = e.source JOIN memories t ON t.id = e.target
+ORDER BY e.source, e.kind, e.target;

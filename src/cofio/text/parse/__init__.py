@@ -79,19 +79,20 @@ def parse_transcript(raw: str | bytes, *, format: str | None = None) -> Transcri
             field="transcript",
         )
     reading = _READERS[chosen](text)
-    if not reading.utterances:
+    utterances = tuple(utterance for utterance in reading.utterances if utterance.text)
+    if not utterances:
         raise EmptyTranscript(
             f"The transcript holds no utterance: it was read as {chosen}, and {text.count(chr(10)) + 1} lines "
             "hold no spoken text. Check that the export is complete.",
             field="transcript",
         )
-    speakers = distinct(utterance.speaker for utterance in reading.utterances)
+    speakers = distinct(utterance.speaker for utterance in utterances)
     # A list says "Bob Ray" where the turns say "Bob Ray (Acme)".
     heard = {without_aside(name).casefold() for name in speakers}
     silent = (name for name in reading.participants if without_aside(name).casefold() not in heard)
     return Transcript(
         format=chosen,
-        utterances=reading.utterances,
+        utterances=utterances,
         title=reading.title,
         date=reading.date,
         participants=distinct((*speakers, *silent)),
