@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from datetime import date
@@ -95,7 +96,7 @@ def test_every_word_of_a_zoom_recording_has_its_speaker_and_time(name: str) -> N
         fragments.append(
             (speaker, int(hours) * 3600 + int(minutes) * 60 + float(seconds), " ".join(text.split()))
         )
-    found = []
+    found: list[tuple[str | None, float | None, str]] = []
     for utterance in transcript.utterances:
         marks = utterance.marks or ((0, utterance.start_s),)
         assert marks[0] == (0, utterance.start_s)
@@ -104,7 +105,10 @@ def test_every_word_of_a_zoom_recording_has_its_speaker_and_time(name: str) -> N
             (utterance.speaker, start_s, utterance.text[offset:end])
             for (offset, start_s), end in zip(marks, ends, strict=True)
         )
-    assert [(speaker, pytest.approx(start_s), text) for speaker, start_s, text in fragments] == found
+    assert [(speaker, text) for speaker, _, text in fragments] == [
+        (speaker, text) for speaker, _, text in found
+    ]
+    assert [start_s for _, start_s, _ in fragments] == pytest.approx([start_s for _, start_s, _ in found])
 
 
 def test_formats_are_stable_names() -> None:
@@ -250,11 +254,20 @@ def test_refuses_but_never_breaks(raw: str | bytes, format: str | None) -> None:
 def test_time_is_linear(piece: str) -> None:
     text = piece * (1_000_000 // len(piece))
     begun = time.perf_counter()
-    try:
+    with contextlib.suppress(CofioError):
         parse_transcript(text)
-    except CofioError as refusal:
-        assert refusal.field == "transcript"
     assert time.perf_counter() - begun < 4  # under 1 s on a machine that does nothing else
+
+
+@pytest.mark.parametrize(
+    "piece", ["<v A>b</v>", "A: b\n", "- a\n", "-->\n", "<v A>", "<00:00:01.000>", "\n \n"]
+)
+def test_time_is_linear_inside_a_cue(piece: str) -> None:
+    text = "WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nAnn: " + piece * (200_000 // len(piece))
+    begun = time.perf_counter()
+    with contextlib.suppress(CofioError):
+        parse_transcript(text)
+    assert time.perf_counter() - begun < 8
 
 
 def test_three_thousand_utterances_take_less_than_a_second() -> None:

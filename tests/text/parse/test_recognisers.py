@@ -36,11 +36,17 @@ def words(*spoken: tuple[str, float, float, int | str | None], scale: float = 1)
 def test_whisper_segments_are_joined_to_sentences() -> None:
     transcript = parse_transcript(
         '{"text": "x", "segments": [{"start": 0.0, "end": 2.0, "text": " Hello we", "avg_logprob": NaN},'
-        '{"start": 2.0, "end": 3.5, "text": " go."}, {"start": 4, "end": 5, "text": "Yes.", "speaker": "SPEAKER_00"}]}'
+        '{"start": 2.0, "end": 3.5, "text": " go."}, {"start": 4, "end": 5, "text": "Yes."}]}'
     )
     assert transcript.format == "whisper_json"
-    assert rows(transcript) == [(None, 0.0, 3.5, "Hello we go."), ("SPEAKER_00", 4.0, 5.0, "Yes.")]
+    assert rows(transcript) == [(None, 0.0, 3.5, "Hello we go."), (None, 4.0, 5.0, "Yes.")]
     assert transcript.utterances[0].marks == ((0, 0.0), (9, 2.0))
+
+
+def test_segments_without_a_speaker_are_not_joined_where_others_have_one() -> None:
+    entries = [{"start": n, "end": n + 1, "text": f"part {n}"} for n in range(2)]
+    transcript = parse({"segments": [*entries, {"start": 2, "end": 3, "text": "Yes.", "speaker": "Ann"}]})
+    assert [u.speaker for u in transcript.utterances] == [None, None, "Ann"]
 
 
 def test_whisper_words_decide_who_speaks() -> None:

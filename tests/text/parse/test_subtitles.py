@@ -74,7 +74,8 @@ def test_voices_alone_name_speakers_where_there_are_voices() -> None:
         ("Ann Lee", 1.0, 2.0, "Note: it is 10:30."),
         ("Bob & Co", 3.0, 4.0, "Hi."),
         ("Ann Lee", 3.0, 4.0, "Yes."),
-        (None, 5.0, 6.0, "nobody's unknown"),
+        (None, 5.0, 6.0, "nobody's"),
+        (None, 7.0, 8.0, "unknown"),
     ]
 
 

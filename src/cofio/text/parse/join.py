@@ -33,14 +33,15 @@ class Piece:
 def join_pieces(pieces: Iterable[Piece]) -> tuple[Utterance, ...]:
     """Utterances in which fragments of one are joined, each with a mark where it began.
 
-    A fragment goes on with the one before it if the speaker is the same (or none is known for both), the one
-    before does not end a sentence, the pause is at most 2 s and both together have at most 60 words. In text
-    without punctuation the next fragment must also begin in lower case, else captions that are lines of their
+    A fragment goes on with the one before it if the speaker is the same, the one before does not end a
+    sentence, the pause is at most 2 s and both together have at most 60 words. Fragments without a speaker are
+    joined only where nobody is named: elsewhere they may be two people's. In text without punctuation the next fragment must also begin in lower case, else captions that are lines of their
     own would run together.
     """
     kept = [piece for piece in pieces if piece.text]
     finished = sum(ends_sentence(piece.text) for piece in kept)
     punctuated = finished >= _PUNCTUATED * len(kept)
+    named = any(piece.speaker is not None for piece in kept)
     joined: list[Utterance] = []
     group: list[Piece] = []
     words = 0
@@ -49,6 +50,7 @@ def join_pieces(pieces: Iterable[Piece]) -> tuple[Utterance, ...]:
         if group and (
             words + size > _MAX_WORDS
             or not _goes_on(group[-1], piece)
+            or (named and piece.speaker is None)
             or (not punctuated and piece.text[:1].isupper())
         ):
             joined.append(_merge(group))

@@ -67,18 +67,17 @@ def _tagged(cue: Cue) -> list[Piece]:
         speaker = None if match[0].startswith("</") else tidy_name(match[1] or "") or None
         position = match.end()
     spans.append((speaker, raw[position:]))
-    pieces: list[Piece] = []
+    groups: list[tuple[str | None, list[str]]] = []
     for speaker, span in spans:
-        piece = _piece(span, speaker, cue)
-        if not piece.text:
+        # White space and punctuation between two voices are nobody's.
+        if speaker is None and groups and not any(character.isalnum() for character in span):
             continue
-        if speaker is None and pieces and not any(character.isalnum() for character in piece.text):
-            continue  # punctuation between two voices
-        if pieces and pieces[-1].speaker == speaker:
-            pieces[-1] = _piece(f"{pieces[-1].text} {piece.text}", speaker, cue)
+        if groups and groups[-1][0] == speaker:
+            groups[-1][1].append(span)
         else:
-            pieces.append(piece)
-    return pieces
+            groups.append((speaker, [span]))
+    pieces = (_piece(" ".join(texts), speaker, cue) for speaker, texts in groups)
+    return [piece for piece in pieces if piece.text]
 
 
 def _name_lines(cues: Sequence[Cue]) -> frozenset[str]:
