@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,8 +99,7 @@ def test_nothing_is_lost(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["a " * 100_000, "a. " * 100_000, "- " * 100_000, "a" * 300_000])
+@pytest.mark.timeout(60)  # what is not linear takes hours
 def test_time_is_linear(text: str) -> None:
-    begun = time.perf_counter()
     found = of(Utterance(text=text.strip()))
     assert " ".join(episode.text for episode in found) == text.strip()
-    assert time.perf_counter() - begun < 4

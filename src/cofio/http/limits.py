@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -16,7 +17,9 @@ _NO_FILE: Final = ""
 
 def open_limiter() -> Limiter:
     """A limiter without a limit yet; each app has its own, so that two apps in one process do not share."""
-    return Limiter(key_func=get_remote_address, config_filename=_NO_FILE)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Config file '' not found", category=UserWarning)
+        return Limiter(key_func=get_remote_address, config_filename=_NO_FILE)
 
 
 def limited(limiter: Limiter, rate: str, endpoint: Endpoint) -> Endpoint:

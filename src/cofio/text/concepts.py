@@ -15,6 +15,8 @@ from cofio.text.phrases import Phrase, phrases
 from cofio.text.terms import stem, stems, words
 
 _MIN_PMI: Final = 3.0
+# "Mr." alone names nobody.
+_TITLES: Final = frozenset({"mr", "mrs", "ms", "dr", "prof"})
 _EXPLAINING_WORDS: Final = 10
 # A shorter phrase that hardly occurs outside a longer one is a part of it, not a thing of its own.
 _PART_SHARE: Final = 0.7
@@ -102,6 +104,8 @@ def _worthy(found: Sequence[Phrase], stem_lists: Sequence[Sequence[str]]) -> lis
     few = len(stem_lists) < _SHORT_MEETING
     kept: list[Phrase] = []
     for phrase in found:
+        if _TITLES.issuperset(phrase.key):
+            continue
         said = sum(phrase.counts)
         if phrase.named:
             kept.append(phrase)

@@ -178,3 +178,10 @@ def test_nothing_but_our_own_errors_is_raised(raw: str | bytes) -> None:
     except CofioError:
         return
     assert all(part.text for part in episodes(transcript))
+
+
+@pytest.mark.parametrize("name", ["A" * length for length in range(2, 22, 3)])
+def test_no_words_are_glued_in_a_long_line(name: str) -> None:
+    said = ("word " * 80).strip()
+    transcript = parse_transcript(f"[00:00:01] {name.title()}: {said}\n[00:00:09] Bob: ok\n")
+    assert transcript.utterances[0].text == said

@@ -140,7 +140,7 @@ def _opening(number: int, line: str) -> _Opening | None:
     window, tail = line[:_WINDOW], line[_WINDOW:]
     match = _LEAD.fullmatch(window)
     if match is not None and (start := _start(match)) is not None:
-        rest = match["rest"].strip() + tail
+        rest = (match["rest"] + tail).strip()
         bracketed = match["open"] is not None or match["close"] is not None
         firm = bracketed or not rest or match["start"].count(":") == 2
         pair = split_prefix(rest)
@@ -155,7 +155,7 @@ def _opening(number: int, line: str) -> _Opening | None:
         )
     match = _NAME_TIME.fullmatch(window)
     if match is not None and (start := _start(match)) is not None:
-        rest = match["rest"].strip() + tail
+        rest = (match["rest"] + tail).strip()
         name = tidy_name(match["name"])
         marked = match["open"] is not None or match["colon"] is not None or not rest
         if could_name(name) and find_date(line) is None and (marked or capitalised(name)):
