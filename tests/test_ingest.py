@@ -23,7 +23,7 @@ from cofio.ingest import ingest
 from cofio.maintain import delete_meeting, doctor, get_meeting, get_memory, list_meetings, rebuild
 from cofio.query import recall
 from cofio.records import Filters, Float32s, MeetingInput, Question
-from cofio.runtime import DATABASE_NAME, Runtime, open_runtime
+from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 
 STANDUP = MeetingInput(
@@ -167,9 +167,11 @@ async def test_a_deletion_leaves_nothing_behind(runtime: Runtime) -> None:
     assert {memory.memory_id for memory in found} & memory_ids <= set(runtime.live.current.memory_ids)
     with pytest.raises(NotFound):
         await delete_meeting(runtime, receipt.meeting_id)
-    folder = runtime.settings.data_dir
-    for file in folder.glob(f"{DATABASE_NAME}*"):
-        assert b"xylograph" not in file.read_bytes(), f"{file.name} still holds deleted text"
+    for file in runtime.settings.data_dir.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert b"xylograph" not in content, f"{file} still holds deleted text"
+            assert b"Zimmermann" not in content, f"{file} still holds a deleted speaker"
 
 
 async def test_meetings_are_paged_newest_first(runtime: Runtime) -> None:

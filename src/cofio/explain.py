@@ -6,6 +6,7 @@ from datetime import date
 
 from cofio.graph.bridges import Link
 from cofio.graph.csr import MemoryGraph
+from cofio.records import ConceptKind
 from cofio.store.recalled import Shown
 from cofio.text.terms import WORD, stem
 
@@ -20,7 +21,10 @@ def bridge(graph: MemoryGraph, link: Link, there: Shown, here: Shown) -> str:
 
 def _links(graph: MemoryGraph, link: Link, there: Shown, here: Shown) -> str:
     if link.concept is not None:
-        return f"mentions “{graph.concepts[link.concept].label}”"
+        concept = graph.concepts[link.concept]
+        # A question's mentions are the question itself and what answers it.
+        verb = "belongs to the open question" if concept.kind is ConceptKind.QUESTION else "mentions"
+        return f"{verb} “{concept.label}”"
     words = [word for s in link.stems if (word := _as_said(s, there.content))]
     return "speaks of " + " and ".join(f"“{word}”" for word in words)
 

@@ -33,6 +33,7 @@ from cofio.records import (
     Recalled,
 )
 from cofio.runtime import Runtime
+from cofio.store.pseudonyms import in_pseudonyms
 from cofio.store.recalled import Shown, shown_memories
 from cofio.store.vectors import Hit
 from cofio.telemetry import Stages
@@ -86,7 +87,7 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
         encoded = await runtime.batcher.encode([cue.encoded_text], urgent=True)
     vector = _steered(encoded[0], question)
     with stages("search"):
-        hits = await runtime.index.search(vector, _limits(question), question.filters)
+        hits = await runtime.index.search(vector, _limits(question), in_pseudonyms(question.filters))
     with stages("activate"):
         findings = await asyncio.to_thread(_find, graph, bounds, cue, vector, hits, question)
     with stages("fetch"):

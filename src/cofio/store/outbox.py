@@ -12,6 +12,7 @@ import orjson
 
 from cofio.records import Level
 from cofio.store.database import Database, queries
+from cofio.store.pseudonyms import pseudonym
 from cofio.store.vectors import Payload, Point, VectorIndex
 
 BATCH: Final = 1000
@@ -71,7 +72,7 @@ def _point(row: sqlite3.Row, meetings: Mapping[str, Sequence[sqlite3.Row]]) -> P
         payload=Payload(
             project=row["project"],
             memory_type=row["memory_type"],
-            speaker=row["speaker"],
+            speaker=pseudonym(row["speaker"]) if row["speaker"] is not None else None,
             meeting_id=[meeting["meeting_id"] for meeting in among],
             series=sorted({meeting["series"] for meeting in among if meeting["series"] is not None}),
             date_ordinal=sorted(

@@ -52,6 +52,14 @@ CASES: dict[str, tuple[str, str, Said]] = {
         "plain",
         [("Ann Lee", 12.0, "hello"), ("Bob", 20.0, "bye")],
     ),
+    "times under names": (
+        "Ann Lee\n00:00:05\nHello everyone, the pier is closed.\n\nBob Ray\n00:00:09\nThanks Ann, who reopens it?\n",
+        "plain",
+        [
+            ("Ann Lee", 5.0, "Hello everyone, the pier is closed."),
+            ("Bob Ray", 9.0, "Thanks Ann, who reopens it?"),
+        ],
+    ),
     "Whisper": (
         '{"text":"a b","segments":[{"id":0,"start":0.0,"end":2.0,"text":" Hello there."},'
         '{"id":1,"start":2.0,"end":4.0,"text":" How are you?"}],"language":"en"}',

@@ -13,6 +13,11 @@ from cofio.text.parse.reading import Reading
 from cofio.text.parse.turns import read_turns
 from cofio.text.sentences import ends_sentence
 
+_LONGEST_NAME: Final = 5
+_STACKED: Final = re.compile(
+    r"(?P<before>\A\s*|\n[^\S\n]*\n)(?P<name>[^\W\d_][^\n:<>\[\]]{0,59})\n"
+    r"[^\S\n]*[\[(]?(?P<time>\d{1,2}:\d{2}(?::\d{2})?)[\])]?[^\S\n]*\n(?=[^\S\n]*\S)"
+)
 _PARAGRAPHS: Final = re.compile(r"\n[^\S\n]*\n\s*")
 
 
@@ -21,7 +26,7 @@ def read_plain(text: str, *, marked: Collection[int] = ()) -> Reading:
 
     `marked` are the numbers of lines whose prefix is set apart as a name, see `turns.read_turns`.
     """
-    turns = read_turns(text.split("\n"), marked=marked)
+    turns = read_turns((text if marked else _beside(text)).split("\n"), marked=marked)
     if turns.named or any(utterance.start_s is not None for utterance in turns.utterances):
         return Reading(
             utterances=turns.utterances,
@@ -30,6 +35,21 @@ def read_plain(text: str, *, marked: Collection[int] = ()) -> Reading:
             participants=turns.header.participants,
         )
     return _prose(text)
+
+
+def _beside(text: str) -> str:
+    """`text` with a time that stands under its speaker's name, above what is said, put beside the name.
+
+    Only the first line of a paragraph is a name there: captions without names have times between lines too.
+    """
+
+    def joined(match: re.Match[str]) -> str:
+        name = match["name"].strip()
+        if len(name.split()) > _LONGEST_NAME or not name[0].isupper() or name[-1] in ".!?…,;":
+            return match[0]
+        return f"{match['before']}{name} {match['time']}\n"
+
+    return _STACKED.sub(joined, text)
 
 
 def _prose(text: str) -> Reading:
