@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import onnxruntime as ort
 import structlog
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeException
 from tokenizers import Tokenizer
 
 from cofio.embed.model_files import Precision, verify
@@ -20,6 +21,12 @@ _log = structlog.get_logger(__name__)
 MAX_WORD_PIECES: Final = 256  # the reference model's limit; its tokenizer file says 128
 # Short batches keep the activations in the cache: 132 texts/s at 256 tokens a run, 44 at 4,096 (lab 3 §2).
 TOKENS_PER_RUN: Final = 256
+
+_CUDA: Final = "CUDAExecutionProvider"
+_CPU: Final = "CPUExecutionProvider"
+_OUTPUTS: Final = ["embedding"]
+# onnxruntime's own errors derive from Exception alone.
+_CUDA_ERRORS: Final = (EPFail, Fail, RuntimeException, RuntimeError, ValueError)
 
 
 class TextEncoder(Protocol):
@@ -61,7 +68,10 @@ class OnnxEncoder:
         tokenizer.enable_truncation(MAX_WORD_PIECES)
         tokenizer.no_padding()
         return cls(
-            _session(files.model, threads), tokenizer, precision=precision, fingerprint=files.fingerprint
+            _session(files.model, precision, threads),
+            tokenizer,
+            precision=precision,
+            fingerprint=files.fingerprint,
         )
 
     def encode(self, texts: Sequence[str]) -> Float32s:
@@ -74,7 +84,7 @@ class OnnxEncoder:
             for row, i in enumerate(run):
                 ids[row, : len(pieces[i])] = pieces[i]
                 mask[row, : len(pieces[i])] = 1
-            vectors[run] = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[0]
+            vectors[run] = self._session.run(_OUTPUTS, {"input_ids": ids, "attention_mask": mask})[0]
         return vectors
 
     def _runs(self, pieces: Sequence[Sequence[int]]) -> Iterator[list[int]]:
@@ -92,23 +102,41 @@ class OnnxEncoder:
             yield run
 
 
-def _session(graph: Path, threads: int) -> ort.InferenceSession:
+def _session(graph: Path, precision: Precision, threads: int) -> ort.InferenceSession:
+    """A session on the GPU where one works, else on the CPU.
+
+    int8 stays on the CPU: its operators have no CUDA kernels, so that every layer would cross to the CPU and back.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     if threads == 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if "CUDAExecutionProvider" in ort.get_available_providers() and _has_cuda_driver():
-        try:
-            return _open(graph, options, ["CUDAExecutionProvider", "CPUExecutionProvider"])
-        except RuntimeError as error:
-            _log.warning("cuda_unusable", reason=str(error).splitlines()[0])
-    return _open(graph, options, ["CPUExecutionProvider"])
+    if precision == "fp32" and _CUDA in ort.get_available_providers() and _has_cuda_driver():
+        session = _on_cuda(graph, options)
+        if session is not None:
+            return session
+    return ort.InferenceSession(str(graph), options, providers=[_CPU])
 
 
-def _open(graph: Path, options: Any, providers: list[str]) -> ort.InferenceSession:
-    return ort.InferenceSession(str(graph), options, providers=providers)
+def _on_cuda(graph: Path, options: Any) -> ort.InferenceSession | None:
+    """A session that has run on the GPU; None, with one warning, where the GPU cannot be used.
+
+    Where CUDA's libraries are missing, onnxruntime raises nothing and quietly opens the session on the CPU.
+    """
+    try:
+        session = ort.InferenceSession(str(graph), options, providers=[_CUDA, _CPU], enable_fallback=0)
+        token = np.ones((1, 1), np.int64)
+        session.run(_OUTPUTS, {"input_ids": token, "attention_mask": token})
+    except _CUDA_ERRORS as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    else:
+        if session.get_providers()[0] == _CUDA:
+            return session
+        reason = "its libraries did not load"
+    _log.warning("cuda_unusable", reason=reason)
+    return None
 
 
 def _has_cuda_driver() -> bool:
