@@ -29,6 +29,9 @@ from cofio.errors import (
     StoreTooNew,
     Unavailable,
 )
+from cofio.eval.command import CACHE, as_json, evaluate, shortfalls, show
+from cofio.eval.datasets import SETS, read_dataset, read_samples
+from cofio.eval.harness import AskedOf
 from cofio.graphml import export_graphml
 from cofio.loading import remember, send
 from cofio.query import recall
@@ -215,6 +218,52 @@ def graph(
 
     nodes, edges = _with_runtime(load_settings(data_dir=data_dir, model_dir=model_dir), export)
     out.print(f"{nodes} memories and {edges} edges in {file}", highlight=False)
+
+
+@app.command(name="eval")
+def measure(
+    data: Annotated[
+        Path, typer.Option(help="Folder that holds the sets; the sample meetings' with --quick.")
+    ] = Path("data"),
+    set_name: Annotated[str | None, typer.Option("--set", help=f"One of {', '.join(SETS)}.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure the sample meetings; exits with 1 when quality dropped.")
+    ] = False,
+    scope: Annotated[
+        AskedOf, typer.Option(help="Ask each question of its meeting, or of the whole set.")
+    ] = "meeting",
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask so many questions, spread evenly.")] = None,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Take each ingredient of the ranking out in turn, too.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
+    cache: Annotated[Path, typer.Option(help="Folder of the stores that are kept between runs.")] = CACHE,
+    precision: Annotated[str | None, typer.Option(help="Encoder arithmetic: int8 or fp32.")] = None,
+    model_dir: ModelDir = None,
+) -> None:
+    """Measure recall on labelled meetings."""
+    settings = load_settings(model_dir=model_dir, precision=precision)
+    configure_logging("warning", settings.log_format)
+    if quick == (set_name is not None):
+        raise InvalidInput("name a set with --set, or ask for --quick", field="set")
+    dataset = read_samples(data) if set_name is None else read_dataset(data, set_name)
+    evaluation = evaluate(
+        dataset,
+        settings,
+        asked_of="pooled" if quick else scope,
+        limit=limit,
+        ablation=ablation,
+        cache=cache,
+        console=err,
+    )
+    show(out, evaluation)
+    if json is not None:
+        json.write_bytes(as_json(evaluation))
+    dropped = shortfalls(evaluation) if quick else []
+    for sentence in dropped:
+        err.print(f"[bold red]cofio:[/] {escape(sentence)}", soft_wrap=True)
+    if dropped:
+        raise typer.Exit(SOME_FAILED)
 
 
 @app.command(name="settings")

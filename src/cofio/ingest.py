@@ -27,6 +27,7 @@ from cofio.store.meetings import (
 from cofio.telemetry import INGESTED_MEETINGS, Stages
 from cofio.text.clean import clean_text
 from cofio.text.extract import episodes as extract_episodes
+from cofio.text.extract import is_document
 from cofio.text.parse import parse_transcript
 
 # How many open questions of earlier meetings a new meeting is searched for answers to, the latest first.
@@ -34,12 +35,17 @@ OPEN_QUESTIONS: Final = 500
 
 
 async def ingest(
-    runtime: Runtime, meeting: MeetingInput, *, on_encoded: Callable[[int], None] | None = None
+    runtime: Runtime,
+    meeting: MeetingInput,
+    *,
+    on_encoded: Callable[[int], None] | None = None,
+    settle: bool = True,
 ) -> Receipt:
     """The meeting is remembered, whole or not at all; a meeting that is known already is brought up to date.
 
     A meeting is known again by its `external_id`, or without one by project, series, title, date and its first
-    utterance. `on_encoded` is told of every text that was encoded. Raises `UnknownFormat`,
+    utterance. `on_encoded` is told of every text that was encoded. Without `settle` the meeting is stored, but
+    graph and vector index learn of it only by the next `runtime.settle()`: for loading thousands. Raises `UnknownFormat`,
     `UnreadableTranscript`, `EmptyTranscript` or `InvalidInput` for what cannot be taken, and
     `EncoderUnavailable` if the encoder fails; then nothing was stored.
     """
@@ -83,7 +89,7 @@ async def ingest(
                 runtime.database, _record(meeting, meeting_id, transcript, content_hash, memories), memories
             )
         with stages("index"):
-            indexed = await runtime.settle()
+            indexed = await runtime.settle() if settle else True
     before = stored.vectors.keys() if stored else set()
     added, removed = len(set(ids) - before), len(before - set(ids))
     warnings = transcript.warnings
@@ -111,7 +117,7 @@ def _read(meeting: MeetingInput) -> tuple[Transcript, tuple[Episode, ...], Meeti
     )
     return (
         transcript,
-        extract_episodes(transcript),
+        extract_episodes(transcript, document_title=title if is_document(transcript) else None),
         MeetingInput(
             title=title,
             transcript=meeting.transcript,
@@ -149,11 +155,14 @@ def _content_hash(meeting: MeetingInput, episodes: Sequence[Episode]) -> str:
 
 
 def _episode_ids(meeting_id: str, episodes: Sequence[Episode]) -> tuple[str, ...]:
-    """One id an episode: who said what, and for the how-manieth time. A grown transcript keeps its ids."""
+    """One id an episode: who said what (or under which title), and for the how-manieth time.
+
+    A grown transcript keeps its ids.
+    """
     seen: dict[tuple[str | None, str], int] = {}
     ids = []
     for episode in episodes:
-        said = (episode.speaker, episode.text)
+        said = (episode.speaker or episode.title, episode.text)
         seen[said] = seen.get(said, 0) + 1
         ids.append(named_id("episode", meeting_id, *said, seen[said]))
     return tuple(ids)
@@ -197,6 +206,7 @@ def _record(
         format=transcript.format,
         participants=meeting.participants,
         metadata=meeting.metadata,
+        document=is_document(transcript),
         content_hash=content_hash,
         duration_s=max(filter(math.isfinite, times), default=None),
     )

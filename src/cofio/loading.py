@@ -8,16 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from cofio import files
 from cofio.client import connect
@@ -26,7 +16,7 @@ from cofio.ingest import ingest
 from cofio.records import MeetingInput
 from cofio.runtime import Runtime
 from cofio.settings import Settings
-from cofio.show import Outcome
+from cofio.show import Outcome, progress_bar
 
 # Meetings sent to a service in one batch: enough to keep it busy, few enough to see progress early.
 _BATCH_MEETINGS: Final = 50
@@ -39,7 +29,7 @@ Given = Mapping[str, Any]
 async def remember(runtime: Runtime, found: Found, given: Given, console: Console) -> list[Outcome]:
     """Each file is remembered; what fails is told in its outcome and keeps no other file back."""
     outcomes = []
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("Remembering", total=len(found), encoded=0)
         encoded = 0
 
@@ -63,7 +53,7 @@ async def remember(runtime: Runtime, found: Found, given: Given, console: Consol
 def send(url: str, found: Found, given: Given, settings: Settings, console: Console) -> list[Outcome]:
     """The files are sent to the service in batches, and each batch is waited for."""
     outcomes: list[Outcome] = []
-    with connect(url) as client, _progress(console) as progress:
+    with connect(url) as client, progress_bar(console) as progress:
         task = progress.add_task("Remembering", total=len(found), encoded=None)
         for batch in _batches(found, given, settings, outcomes):
             before = progress.tasks[task].completed
@@ -121,23 +111,3 @@ def _outcome(path: Path, receipt: Mapping[str, Any], warnings: Sequence[str]) ->
 
 def _failure(path: Path, reason: str) -> Outcome:
     return Outcome(name=str(path), outcome="failed", notes=(reason,))
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Encoded(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-
-
-class _Encoded(ProgressColumn):
-    """How many texts were encoded, where that is known: it moves also inside one long meeting."""
-
-    def render(self, task: Task) -> Text:
-        encoded = task.fields.get("encoded")
-        return Text("" if encoded is None else f"{encoded} texts", style="dim")

@@ -29,6 +29,7 @@ from cofio.text.owners import owners
 from cofio.text.questions import answers, open_questions
 from cofio.text.segment import segments
 from cofio.text.terms import count_words, stems
+from cofio.text.titles import bare_title
 from cofio.text.types import TypedAs, classify
 
 # A context shows its most central utterances: so many, and of at least so many words.
@@ -88,6 +89,7 @@ def memorise(
             *(Edge(source=ids[a], target=q.memory_id, kind=EdgeKind.ANSWERS, weight=w) for a, q, w in late),
         ),
         mentions=(
+            *_subject(episodes, full, context_of),
             *_things(episodes, full, context_of, known_concepts, participants),
             *_people(episodes, full, context_of),
             *_left_open(ids, episodes, full, asked, {question for _, question, _ in replies}),
@@ -212,6 +214,28 @@ def _things(
         )
         for one in found
         if one.episodes
+    ]
+
+
+def _subject(
+    episodes: Sequence[Episode], full: Float32s, context_of: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> list[Mention]:
+    """What a document is about: its title, which its first paragraph defines."""
+    title = episodes[0].title if episodes else None
+    key = " ".join(stems(bare_title(title))) if title is not None else ""
+    if title is None or not key:
+        return []
+    return [
+        Mention(
+            key=f"title:{key}",
+            kind=ConceptKind.TITLE,
+            label=bare_title(title),
+            salience=1.0,
+            contexts=len(set(context_of.tolist())),
+            episodes=tuple(range(len(episodes))),
+            definition=0,
+            vector_sum=full.sum(axis=0),
+        )
     ]
 
 

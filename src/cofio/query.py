@@ -131,7 +131,8 @@ def _find(
     dense_rows = np.array([row for row in found_rows if row is not None], np.int32)
     evidence = gather(graph, bounds, cue.stems, vector, dense_rows)
     spreading = question.enable_activation
-    u = rank.rank_episodes(evidence, graph, cue, spreading=spreading)
+    activation = rank.rank_episodes(evidence, graph, cue, spreading=True)
+    u = activation if spreading else rank.hybrid(evidence)
     order = _best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
     direct = {
         Level.CONCEPT: _best_concepts(
@@ -154,7 +155,7 @@ def _find(
     ):
         direct_rows = [row for row, _ in direct[Level.EPISODE]]
         near = direct_rows + [int(evidence.rows[i]) for i in order[len(direct_rows) :]]
-        bridges = find_bridges(graph, evidence.rows, u, direct_rows, near, vector)
+        bridges = find_bridges(graph, evidence.rows, activation, direct_rows, near, vector)
     activated: tuple[_Reached, ...] = ()
     if woken is not None and spreading:
         taken = {node for found in direct.values() for node, _ in found} | {link.row for link in bridges}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -11,29 +12,46 @@ import numpy as np
 
 from cofio.cue import Cue
 from cofio.graph.csr import MemoryGraph
+from cofio.graph.definitions import spread_to_definitions
 from cofio.graph.spread import Evidence, unit_range
 from cofio.records import SEMANTIC_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s
 from cofio.text.dates import DateSpan, date_match
 from cofio.text.terms import stem, stems
 
-# Hybrid H = .4 BM25 + .6 dense: convex fusion beats reciprocal ranks by .02 to .10 recall@10 (lab 1 §5).
-HYBRID_TERMS: Final = 0.4
-# F = .5 terms + .5 context, flat from .4 to .6 (lab 1 §1).
-SPREAD_TERMS: Final = 0.5
-# U = .6 F + .4 H: LoCoMo recall@10 .757 against .669 of H alone (lab 1 §2, dev).
-SPREAD_SHARE: Final = 0.6
-# + .1 for a full-length utterance: part of U above; features beat vectors as additive priors (lab 1 §6).
-LENGTH_PRIOR: Final = 0.1
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Every weight of the ranking of episodes, each with the figure behind it; `cofio eval --ablate` takes them
+    out one by one.
+    """
+
+    # Hybrid H = .4 BM25 + .6 dense: convex fusion beats reciprocal ranks by .02 to .10 recall@10 (lab 1 §5).
+    hybrid_terms: float = 0.4
+    # F = .5 terms + .5 context, flat from .4 to .6 (lab 1 §1).
+    spread_terms: float = 0.5
+    # U = .6 F + .4 H: LoCoMo recall@10 .757 against .669 of H alone (lab 1 §2, dev).
+    spread_share: float = 0.6
+    # + .1 for a full-length utterance: part of U above; features beat vectors as additive priors (lab 1 §6).
+    length: float = 0.1
+    # + .2 if the question names exactly one participant and this is the speaker. More hurts questions whose
+    # premise swaps speakers: at .4 their recall falls from .878 to .616 (lab 1 §2).
+    speaker: float = 0.2
+    # + .3 for a date named in the question: recall@10 .721 → .843 on the questions with a date (lab 1 §2).
+    date: float = 0.3
+    # − .1 for an utterance that is nothing but a question.
+    question: float = 0.1
+    # + .2 for the meeting when several are in scope: pooled QMSum right meeting in the top 5 .581 → .605
+    # (lab 1 §3).
+    meeting: float = 0.2
+    # + .5 for the document whose title one of the best passages names; 0 on transcripts, which have no titles
+    # (lab 1 §4: recall@5 on 2Wiki .672 → .971).
+    definition: float = 0.5
+
+
+WEIGHTS: Final = Weights()
+# Passages from which definitions are sought (lab 1 §4).
+DEFINITION_SEEDS: Final = 3
 FULL_LENGTH_WORDS: Final = 25
-# + .2 if the question names exactly one participant and this is the speaker. More hurts questions whose
-# premise swaps speakers: at .4 their recall falls from .878 to .616 (lab 1 §2).
-SPEAKER_PRIOR: Final = 0.2
-# + .3 for a date named in the question: recall@10 .721 → .843 on the questions with a date (lab 1 §2).
-DATE_PRIOR: Final = 0.3
-# − .1 for an utterance that is nothing but a question.
-QUESTION_PRIOR: Final = 0.1
-# + .2 for the meeting when several are in scope: pooled QMSum right meeting in the top 5 .581 → .605 (lab 1 §3).
-MEETING_PRIOR: Final = 0.2
 # A context is as good as the mean of its five best turns (lab 2 §2).
 CONTEXT_TURNS: Final = 5
 # A concept's score: its label's share of the question, and its centroid.
@@ -49,44 +67,48 @@ SUPPORT_SHARPNESS: Final = 15.0
 AGREEMENT_DEPTH: Final = 10
 
 
-def hybrid(evidence: Evidence) -> Float32s:
+def hybrid(evidence: Evidence, weights: Weights = WEIGHTS) -> Float32s:
     """H of each candidate: what plain hybrid search would rank by; within [0, 1]."""
-    return HYBRID_TERMS * unit_range(evidence.bm25) + (1 - HYBRID_TERMS) * unit_range(evidence.dense)
+    terms = weights.hybrid_terms
+    return terms * unit_range(evidence.bm25) + (1 - terms) * unit_range(evidence.dense)
 
 
-def content_spread(evidence: Evidence, *, wide: bool) -> Float32s:
+def content_spread(evidence: Evidence, *, wide: bool, weights: Weights = WEIGHTS) -> Float32s:
     """F of each candidate under kernel M, or L if `wide`; 0 for utterances that carry no activation."""
     terms, context = (
         (evidence.terms_l, evidence.context_l) if wide else (evidence.terms_m, evidence.context_m)
     )
+    share = weights.spread_terms
     spoken = evidence.turn >= 0
     spread = np.zeros(evidence.rows.size, np.float32)
-    spread[spoken] = SPREAD_TERMS * unit_range(terms[spoken]) + (1 - SPREAD_TERMS) * unit_range(
-        context[spoken]
-    )
+    spread[spoken] = share * unit_range(terms[spoken]) + (1 - share) * unit_range(context[spoken])
     return spread
 
 
-def rank_episodes(evidence: Evidence, graph: MemoryGraph, cue: Cue, *, spreading: bool) -> Float32s:
+def rank_episodes(
+    evidence: Evidence, graph: MemoryGraph, cue: Cue, *, spreading: bool, weights: Weights = WEIGHTS
+) -> Float32s:
     """The score of each candidate row: U with its priors, or plain H if `spreading` is off (DESIGN §3 points 4-5)."""
     if not spreading:
-        return hybrid(evidence)
-    return unsteered(evidence, graph, cue) + _speaker_prior(evidence, graph, cue)
+        return hybrid(evidence, weights)
+    return unsteered(evidence, graph, cue, weights) + weights.speaker * _spoken_by(evidence, graph, cue)
 
 
-def unsteered(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> Float32s:
+def unsteered(evidence: Evidence, graph: MemoryGraph, cue: Cue, weights: Weights = WEIGHTS) -> Float32s:
     """U with every prior but the speaker's, which the test of support must not see."""
     rows = evidence.rows
-    mixed = unit_range(
-        SPREAD_SHARE * unit_range(content_spread(evidence, wide=False))
-        + (1 - SPREAD_SHARE) * unit_range(hybrid(evidence))
+    own = unit_range(hybrid(evidence, weights))
+    score = unit_range(
+        weights.spread_share * unit_range(content_spread(evidence, wide=False, weights=weights))
+        + (1 - weights.spread_share) * own
     )
-    score = mixed + LENGTH_PRIOR * np.minimum(1.0, graph.words[rows] / FULL_LENGTH_WORDS)
-    score -= QUESTION_PRIOR * graph.pure_question[rows]
+    score = score + weights.length * np.minimum(1.0, graph.words[rows] / FULL_LENGTH_WORDS).astype(np.float32)
+    score -= weights.question * graph.pure_question[rows]
+    score += weights.definition * unit_range(spread_to_definitions(graph, evidence, own, DEFINITION_SEEDS))
     meeting = graph.meeting_of_row[rows]
-    score += MEETING_PRIOR * evidence.meeting[meeting]
+    score += weights.meeting * evidence.meeting[meeting]
     if cue.dates:
-        score += DATE_PRIOR * _date_matches(graph, cue.dates)[meeting]
+        score += weights.date * _date_matches(graph, cue.dates)[meeting]
     return score.astype(np.float32)
 
 
@@ -110,9 +132,9 @@ def rank_contexts(
     score = np.add.reduceat(best, first) / np.clip(held, 1, CONTEXT_TURNS) if found.size else best
     if spreading:
         meeting = graph.context_meeting[found]
-        score = score + MEETING_PRIOR * evidence.meeting[meeting]
+        score = score + WEIGHTS.meeting * evidence.meeting[meeting]
         if cue.dates:
-            score = score + DATE_PRIOR * _date_matches(graph, cue.dates)[meeting]
+            score = score + WEIGHTS.date * _date_matches(graph, cue.dates)[meeting]
     return found.astype(np.int32), score.astype(np.float32)
 
 
@@ -182,11 +204,12 @@ def support(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> float:
     return _sigmoid(float(np.dot(SUPPORT, (1.0, soft, margin_h, margin_u, consistent[top].mean()))))
 
 
-def _speaker_prior(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> Float32s:
+def _spoken_by(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> Float32s:
+    """1 where the one speaker whom the question names speaks, else 0."""
     if cue.person is None:
         return np.zeros(evidence.rows.size, np.float32)
     spoke: Bools = graph.speakers[evidence.rows] == cue.person
-    return np.where(spoke, SPEAKER_PRIOR, 0.0).astype(np.float32)
+    return spoke.astype(np.float32)
 
 
 def _date_matches(graph: MemoryGraph, spans: tuple[DateSpan, ...]) -> Float32s:

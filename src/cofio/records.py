@@ -61,6 +61,7 @@ class ConceptKind(enum.StrEnum):
     """What an L0 concept is."""
 
     PERSON = "person"  # a speaker
+    TITLE = "title"  # what a document is about
     ENTITY = "entity"  # a named thing: product, organisation, place, project
     TERM = "term"  # a recurring keyphrase
     QUESTION = "question"  # a question its own meeting left open
@@ -112,20 +113,23 @@ class MeetingInput:
 class Episode:
     """One L2 memory before it is stored: an utterance, or one part of a long one.
 
-    `position` counts from 0 inside the meeting. `words` counts word tokens of `text`.
+    `position` counts from 0 inside the meeting. `words` counts word tokens of `text`. `title` is that of the
+    document that it is a part of; None in a meeting.
     """
 
     text: str
     position: int
     words: int
     speaker: str | None = None
+    title: str | None = None
     start_s: float | None = None
     end_s: float | None = None
 
     @property
     def encoded_text(self) -> str:
-        """The text that the encoder sees: `speaker: text` (DESIGN §3 point 1)."""
-        return f"{self.speaker}: {self.text}" if self.speaker else self.text
+        """The text that the encoder sees: `speaker: text` (DESIGN §3 point 1), in a document `title: text`."""
+        named = self.speaker or self.title
+        return f"{named}: {self.text}" if named else self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

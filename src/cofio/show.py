@@ -8,6 +8,15 @@ from dataclasses import dataclass
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -137,3 +146,24 @@ def _short(text: str, chars: int) -> str:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar that is gone when it is done; a task's field `encoded`, unless None, counts texts beside it."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Encoded(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+class _Encoded(ProgressColumn):
+    """How many texts were encoded, where that is known: it moves also inside one long meeting."""
+
+    def render(self, task: Task) -> Text:
+        encoded = task.fields.get("encoded")
+        return Text("" if encoded is None else f"{encoded} texts", style="dim")

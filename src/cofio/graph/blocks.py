@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cofio.graph import kernels
 from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Float32s, Int32s, Int64s, MemoryType
 from cofio.text.terms import stems
+from cofio.text.titles import name_keys, title_key
 
 # Utterances of fewer words ("Yeah, right.") neither send nor carry activation (lab 1 §1).
 TURN_WORDS: Final = 5
@@ -106,6 +107,7 @@ class MeetingHead:
     project: str
     series: str | None
     day: int
+    document: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,9 @@ class MeetingBlock:
     answer_row: Int32s  # (a,)
     answer_target: Int64s  # (a,) row id of the question in the truth, perhaps of another meeting
     answer_weight: Float32s  # (a,)
+    title_key: int  # of a document; 0 in a meeting
+    name_row: Int32s  # (t,) of a document: rows with the keys of what they may name (`cofio.text.titles`)
+    name_key: Int64s  # (t,)
 
 
 def build_block(
@@ -162,7 +167,9 @@ def build_block(
     n = len(episodes)
     vectors = _stack([episode.vector for episode in episodes])
     words = np.fromiter((episode.words for episode in episodes), np.int32, n)
-    posting_term, posting_row, posting_count, length = _postings(episodes, lexicons.terms)
+    title = head.title if head.document else None
+    posting_term, posting_row, posting_count, length = _postings(episodes, title, lexicons.terms)
+    names = [name_keys(head.project, e.content) if head.document else frozenset[int]() for e in episodes]
     row_of_turn = np.flatnonzero(words >= TURN_WORDS).astype(np.int32)
     gain = np.minimum(1.0, words[row_of_turn] / FULL_WEIGHT_WORDS).astype(np.float32)
     turn_vectors = np.ascontiguousarray(vectors[row_of_turn, :SEMANTIC_DIMENSIONS])
@@ -215,16 +222,22 @@ def build_block(
         answer_row=np.array([row for row, _, _ in answer_list], np.int32),
         answer_target=np.array([target for _, target, _ in answer_list], np.int64),
         answer_weight=np.array([weight for _, _, weight in answer_list], np.float32),
+        title_key=title_key(head.project, head.title) if head.document else 0,
+        name_row=np.repeat(np.arange(n, dtype=np.int32), [len(keys) for keys in names]),
+        name_key=np.array([key for keys in names for key in sorted(keys)], np.int64),
     )
 
 
-def _postings(episodes: Sequence[EpisodeRow], terms: Lexicon) -> tuple[Int32s, Int32s, Int32s, Int32s]:
+def _postings(
+    episodes: Sequence[EpisodeRow], title: str | None, terms: Lexicon
+) -> tuple[Int32s, Int32s, Int32s, Int32s]:
     posting_term: list[int] = []
     posting_row: list[int] = []
     posting_count: list[int] = []
     length = np.zeros(len(episodes), np.int32)
     for row, episode in enumerate(episodes):
-        spoken = f"{episode.speaker}: {episode.content}" if episode.speaker else episode.content
+        named = episode.speaker or title
+        spoken = f"{named}: {episode.content}" if named else episode.content
         counts: dict[int, int] = {}
         for stem in stems(spoken):
             number = terms.add(stem)

@@ -21,6 +21,7 @@ NEXT_WEIGHT: Final = 0.7
 PART_OF_WEIGHT: Final = 0.5
 MENTION_WEIGHT: Final = 0.85
 ANSWER_WEIGHT: Final = 0.8
+DEFINITION_WEIGHT: Final = 0.85
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,9 @@ class MemoryGraph:
     edge_start: Int64s
     edge_target: Int32s
     edge_weight: Float32s
+    # from a row of a document to the first row of the document whose title it names
+    definition_start: Int64s  # (n+1,) into definition_rows
+    definition_rows: Int32s
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -234,9 +238,13 @@ def assemble(
             np.repeat(np.arange(len(concepts)), np.diff(concept_start)) + n + context_first.size,
         ),
     }
+    definitions = _definition_edges(blocks, row_start)
     edge_start, edge_target, edge_weight = _edges(
-        parts, _answer_edges(blocks, row_start), n, context_first.size, concepts
+        parts, _answer_edges(blocks, row_start), definitions, n, context_first.size, concepts
     )
+    definition_start = np.zeros(n + 1, np.int64)
+    order = np.empty(definitions[0].size, np.int64)
+    kernels.group_by_key(definitions[0], n, definition_start, order)
     return MemoryGraph(
         version=version,
         lexicons=lexicons,
@@ -286,6 +294,8 @@ def assemble(
         edge_start=edge_start,
         edge_target=edge_target,
         edge_weight=edge_weight,
+        definition_start=definition_start,
+        definition_rows=definitions[1][order].astype(np.int32),
     )
 
 
@@ -358,9 +368,30 @@ def _answer_edges(blocks: Sequence[MeetingBlock], row_start: Int64s) -> tuple[In
     return np.array(source, np.int64), np.array(target, np.int64)
 
 
+def _definition_edges(blocks: Sequence[MeetingBlock], row_start: Int64s) -> tuple[Int64s, Int64s]:
+    """Each row of a document to the first row of every other document whose title it names."""
+    titled = [i for i, block in enumerate(blocks) if block.head.document and block.words.size]
+    if not titled:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    keys = np.array([blocks[i].title_key for i in titled], np.int64)
+    order = np.argsort(keys, kind="stable")
+    keys, target = keys[order], row_start[np.array(titled)[order]]
+    named = np.concatenate([blocks[i].name_key for i in titled])
+    source = np.concatenate([blocks[i].name_row + row_start[i] for i in titled]).astype(np.int64)
+    first, last = np.searchsorted(keys, named, "left"), np.searchsorted(keys, named, "right")
+    found = last - first
+    source = np.repeat(source, found)
+    within = np.arange(source.size) - np.repeat(np.cumsum(found) - found, found)
+    target = target[np.repeat(first, found) + within]
+    meeting = np.searchsorted(row_start, source, "right")
+    elsewhere = meeting != np.searchsorted(row_start, target, "right")
+    return source[elsewhere], target[elsewhere]
+
+
 def _edges(
     parts: Mapping[str, tuple[Int64s, Int64s]],
     answers: tuple[Int64s, Int64s],
+    definitions: tuple[Int64s, Int64s],
     n: int,
     c: int,
     concepts: Sequence[ConceptRow],
@@ -380,6 +411,7 @@ def _edges(
         (*parts["part_of"], PART_OF_WEIGHT / np.sqrt(np.log2(2.0 + size[parts["part_of"][1]]))),
         (mention_source, mention_target, MENTION_WEIGHT / fan[mention_target]),
         (*answers, np.full(answers[0].size, ANSWER_WEIGHT)),
+        (*definitions, np.full(definitions[0].size, DEFINITION_WEIGHT)),
     ]
     source = np.concatenate([part for s, t, _ in groups for part in (s, t)]).astype(np.int64)
     target = np.concatenate([part for s, t, _ in groups for part in (t, s)]).astype(np.int32)

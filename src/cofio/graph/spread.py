@@ -48,6 +48,8 @@ class Evidence:
     context_m: Float32s  # cosine to the kernel-averaged vector, kernel M
     context_l: Float32s
     meeting: Float32s  # (meetings,) prior of each meeting in [0, 1]; zeros if only one is in scope
+    terms: Int32s  # (q,) the question's terms that the graph knows
+    idf: Float32s  # (q,)
     idf_known: float
     idf_all: float
 
@@ -79,7 +81,7 @@ def gather(
     """
     totals = scope.meetings @ graph.turn_totals
     turns_in_scope = max(float(totals[0]), 1.0)
-    terms, idf, idf_known, idf_all = _weigh_terms(graph, scope, stems, turns_in_scope)
+    terms, idf, idf_known, idf_all = term_weights(graph, scope, stems, turns_in_scope)
     k, n = graph.row_of_turn.size, len(graph.memory_ids)
 
     terms_m, woken_m = _spread(graph, scope, terms, idf, KERNEL_M, graph.smooth_m, totals[1] / turns_in_scope)
@@ -102,7 +104,9 @@ def gather(
     n_around = kernels.expand(
         seed_turns[seed_turns >= 0], graph.first, graph.last, REACH_M, np.zeros(k, np.bool_), around
     )
-    rows = np.union1d(graph.row_of_turn[around[:n_around]], seed_rows).astype(np.int32)
+    rows = np.union1d(
+        np.union1d(graph.row_of_turn[around[:n_around]], seed_rows), defined_by(graph, seed_rows)
+    ).astype(np.int32)
     rows = rows[scope.rows[rows]]
     turn = graph.turn_of_row[rows]
     spoken = turn >= 0
@@ -135,9 +139,20 @@ def gather(
         dense=dense,
         cosine=cosine,
         meeting=_meeting_prior(graph, scope, terms, semantic),
+        terms=terms,
+        idf=idf,
         idf_known=idf_known,
         idf_all=idf_all,
         **columns,
+    )
+
+
+def defined_by(graph: MemoryGraph, rows: Int32s) -> Int32s:
+    """The rows that define what `rows` name; only documents have any."""
+    if graph.definition_rows.size == 0:
+        return graph.definition_rows
+    return np.concatenate(
+        [graph.definition_rows[graph.definition_start[row] : graph.definition_start[row + 1]] for row in rows]
     )
 
 
@@ -157,7 +172,7 @@ def wake(graph: MemoryGraph, scope: Scope, seeds: Int32s, strengths: Float32s) -
     return Wake(nodes=order[:reached], strength=strength, parent=parent, depth=depth)
 
 
-def _weigh_terms(
+def term_weights(
     graph: MemoryGraph, scope: Scope, stems: Sequence[str], turns_in_scope: float
 ) -> tuple[Int32s, Float32s, float, float]:
     """The query's terms that occur in scope with their IDF ln(1 + (N − df + ½)/(df + ½)), and the two sums."""

@@ -73,7 +73,7 @@ async def refresh_concepts(
 
 def _is_concept(mentions: Sequence[sqlite3.Row]) -> bool:
     kind = ConceptKind(mentions[0]["kind"])
-    if kind in (ConceptKind.PERSON, ConceptKind.QUESTION):
+    if kind in (ConceptKind.PERSON, ConceptKind.TITLE, ConceptKind.QUESTION):
         return True
     episodes = sum(len(orjson.loads(row["episodes"])) for row in mentions)
     contexts = max(int(row["contexts"]) for row in mentions)

@@ -97,6 +97,7 @@ def _blocks(
                 title=head["title"],
                 project=head["project"],
                 series=head["series"],
+                document=bool(head["document"]),
                 day=date.fromisoformat(head["date"]).toordinal() if head["date"] else 0,
             ),
             [

@@ -33,6 +33,7 @@ class MeetingRecord:
     format: str
     participants: tuple[str, ...]
     metadata: Mapping[str, object]
+    document: bool
     content_hash: str
     duration_s: float | None
 
@@ -284,6 +285,7 @@ def _meeting_row(record: MeetingRecord) -> dict[str, object]:
         "format": record.format,
         "participants": orjson.dumps(list(record.participants)).decode(),
         "metadata": orjson.dumps(dict(record.metadata)).decode(),
+        "document": record.document,
         "content_hash": record.content_hash,
         "duration_s": record.duration_s,
         "ingested_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -358,3 +360,9 @@ def _read_cursor(cursor: str) -> tuple[str, int]:
             "The cursor is not one that a page of meetings gave; leave it out to start at the first page.",
             field="cursor",
         ) from error
+
+
+async def episode_texts(database: Database) -> Mapping[str, str]:
+    """The text of every episode by its memory id."""
+    async with database.read() as connection:
+        return {row["memory_id"]: row["content"] async for row in queries.episode_texts(connection)}

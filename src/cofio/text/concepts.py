@@ -90,9 +90,9 @@ def promoted(meeting_counts: int, contexts: int, episodes: int, kind: ConceptKin
     """Whether a candidate becomes an L0 concept.
 
     It must recur: in at least 2 meetings, or in at least 3 episodes across at least 2 contexts of one.
-    A person is one from the first word, an open question by being open.
+    A person is one from the first word, a title by being one, an open question by being open.
     """
-    if kind in (ConceptKind.PERSON, ConceptKind.QUESTION):
+    if kind in (ConceptKind.PERSON, ConceptKind.TITLE, ConceptKind.QUESTION):
         return True
     return meeting_counts >= 2 or (episodes >= 3 and contexts >= 2)
 

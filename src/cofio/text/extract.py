@@ -13,26 +13,36 @@ from cofio.text.terms import count_words
 # The encoder reads 256 word pieces, about 190 English words with the speaker's name before them. Retrieval
 # wants less: a vector of three or four sentences still says one thing.
 PART_WORDS: Final = 60
+DOCUMENT_WORDS: Final = 150
 # A single sentence stays whole up to here; beyond it the encoder would not see its end.
 SENTENCE_WORDS: Final = 180
 
 _CLAUSE_MARKS: Final = (",", ";", ":", "…", "–", "—", "...")
 
 
-def episodes(transcript: Transcript) -> tuple[Episode, ...]:
+def is_document(transcript: Transcript) -> bool:
+    """Whether this is prose under a title rather than talk: nobody is named, and nothing has a time."""
+    return all(u.speaker is None and u.start_s is None and u.end_s is None for u in transcript.utterances)
+
+
+def episodes(transcript: Transcript, *, document_title: str | None = None) -> tuple[Episode, ...]:
     """Every utterance of `transcript` stands in one episode, or in several with its speaker if it is long.
+
+    In a document, whose title is then given, longer parts stay whole: a paragraph is written about one thing.
 
     The texts of an utterance's parts, joined with spaces, are its text. A part starts when the fragment in
     which it begins starts (`Utterance.marks`). Without marks, times between a known start and end are shared
     out by words; with a start alone, every part has that start, since a later one would be made up.
     """
-    parts = (part for utterance in transcript.utterances for part in _parts(utterance))
+    longest = PART_WORDS if document_title is None else DOCUMENT_WORDS
+    parts = (part for utterance in transcript.utterances for part in _parts(utterance, longest))
     return tuple(
         Episode(
             text=text,
             position=position,
             words=words,
             speaker=speaker,
+            title=document_title,
             start_s=start_s,
             end_s=end_s,
         )
@@ -41,10 +51,10 @@ def episodes(transcript: Transcript) -> tuple[Episode, ...]:
 
 
 def _parts(
-    utterance: Utterance,
+    utterance: Utterance, longest: int
 ) -> Iterator[tuple[str, int, str | None, float | None, float | None]]:
     total = count_words(utterance.text)
-    if total <= PART_WORDS:
+    if total <= longest:
         yield utterance.text, total, utterance.speaker, utterance.start_s, utterance.end_s
         return
     tokens = utterance.text.split(" ")
@@ -52,7 +62,7 @@ def _parts(
     sizes = [max(1, count_words(token)) for token in tokens]
     offset = 0
     before = 0
-    for first, last in _cuts(tokens, sizes):
+    for first, last in _cuts(tokens, sizes, longest):
         text = " ".join(tokens[first:last])
         words = count_words(text)
         start_s, end_s = _times(
@@ -63,7 +73,7 @@ def _parts(
         before += words
 
 
-def _cuts(tokens: Sequence[str], sizes: Sequence[int]) -> list[tuple[int, int]]:
+def _cuts(tokens: Sequence[str], sizes: Sequence[int], longest: int) -> list[tuple[int, int]]:
     """Spans of tokens, together all of them: whole sentences, in parts of about equal length."""
     spans: list[tuple[int, int, int]] = []
     first = 0
@@ -73,11 +83,11 @@ def _cuts(tokens: Sequence[str], sizes: Sequence[int]) -> list[tuple[int, int]]:
         first = end
     total = sum(sizes)
     # Equal parts rather than full ones: 62 words become 31 + 31, not 60 + 2.
-    target = total / -(-total // PART_WORDS)
+    target = total / -(-total // longest)
     cuts: list[tuple[int, int]] = []
     start, length = 0, 0
     for first, end, size in spans:
-        if length and (length + size > PART_WORDS or length >= target):
+        if length and (length + size > longest or length >= target):
             cuts.append((start, first))
             start, length = first, 0
         length += size

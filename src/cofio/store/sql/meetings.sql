@@ -3,13 +3,13 @@ SELECT * FROM meetings WHERE meeting_id = :meeting_id;
 
 -- name: save_meeting<!
 INSERT INTO meetings (meeting_id, project, series, title, date, external_id, format, participants, metadata,
-                      content_hash, duration_s, ingested_at)
+                      document, content_hash, duration_s, ingested_at)
 VALUES (:meeting_id, :project, :series, :title, :date, :external_id, :format, :participants, :metadata,
-        :content_hash, :duration_s, :ingested_at)
+        :document, :content_hash, :duration_s, :ingested_at)
 ON CONFLICT (meeting_id) DO UPDATE SET
     project = excluded.project, series = excluded.series, title = excluded.title, date = excluded.date,
     external_id = excluded.external_id, format = excluded.format, participants = excluded.participants,
-    metadata = excluded.metadata, content_hash = excluded.content_hash, duration_s = excluded.duration_s,
+    metadata = excluded.metadata, document = excluded.document, content_hash = excluded.content_hash, duration_s = excluded.duration_s,
     ingested_at = excluded.ingested_at;
 
 -- name: delete_meeting!

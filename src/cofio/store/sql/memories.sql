@@ -88,3 +88,6 @@ SELECT e.kind, 'in', e.weight, s.memory_id, s.level, s.content
 FROM edges e JOIN memories s ON s.id = e.source WHERE e.target = :id
 ORDER BY 1, 2, 3 DESC, 4
 LIMIT :limit;
+
+-- name: episode_texts
+SELECT memory_id, content FROM memories WHERE level = 2;
