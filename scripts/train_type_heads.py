@@ -4,8 +4,7 @@
 
 Reads the sets `ami_icsi` and `ethpm` in the layout of that folder's README, embeds "speaker: text" with the
 project's int8 encoder, and fits one head each for action, decision, issue and idea by Newton's method on the
-L2-regularised logistic loss. Of the AMI/ICSI turns that support nothing, a fixed share is drawn (the same in
-every run) and weighted up, so that a run takes minutes. `--write` replaces `src/cofio/text/type_heads.json`.
+L2-regularised logistic loss. `--write` replaces `src/cofio/text/type_heads.json`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import json
 import math
 import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,12 +36,11 @@ Float64s = NDArray[np.float64]
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 HEADS_FILE: Final = REPOSITORY / "src/cofio/text/type_heads.json"
 SHORTEST: Final = 5  # words; shorter turns are never flagged
-DRAWN: Final = {"ami_icsi": 0.25, "ethpm": 1.0}  # share of the unlabelled turns that is embedded
+CORPORA: Final = ("ami_icsi", "ethpm")
 QUOTA: Final = 0.02  # share of a meeting's turns that a head may flag
 APART: Final = {"ami_icsi": 1, "ethpm": 3}  # turns between two flags
 FOLDS: Final = 5
-L2: Final = 3e-3
-IN_WINDOW: Final = 0.15  # target weight of an ethpm turn that lies in an item's window, not in its evidence
+L2: Final = 1e-3
 AMI_LABELS: Final = {
     "action": MemoryType.ACTION,
     "decision": MemoryType.DECISION,
@@ -71,16 +69,16 @@ RULES: Final = {
 
 @dataclass(slots=True, kw_only=True)
 class Turn:
-    """One turn of five words or more; `target` holds the weight in [0, 1] with which it supports a type."""
+    """One turn of five words or more; `supports` holds the types of the items that it is evidence for."""
 
     corpus: str
     meeting: str
     place: int  # among all turns of the meeting
+    share: float  # the same from 0 to 1
     speaker: str
     text: str
     words: int
-    target: dict[MemoryType, float] = field(default_factory=dict)
-    stands_for: float = 1.0  # how many turns of its meeting
+    supports: set[MemoryType] = field(default_factory=set)
 
     @property
     def encoded_text(self) -> str:
@@ -105,7 +103,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def load(folder: Path) -> tuple[list[Turn], list[Item]]:
-    """All turns of five words or more of one set with their targets, and the set's items."""
+    """All turns of five words or more of one set with what they support, and the set's items."""
     corpus = folder.name
     turns: list[Turn] = []
     found: dict[tuple[str, str], Turn] = {}
@@ -120,6 +118,7 @@ def load(folder: Path) -> tuple[list[Turn], list[Item]]:
                     corpus=corpus,
                     meeting=meeting["meeting_id"],
                     place=place,
+                    share=place / max(1, len(meeting["turns"]) - 1),
                     speaker=raw["speaker"],
                     text=raw["text"],
                     words=words,
@@ -131,19 +130,16 @@ def load(folder: Path) -> tuple[list[Turn], list[Item]]:
         turn = found.get((label["meeting_id"], label["turn_id"]))
         for name in label["labels"]:
             if turn is not None and name in AMI_LABELS:
-                turn.target[AMI_LABELS[name]] = 1.0
+                turn.supports.add(AMI_LABELS[name])
     for raw in read(folder / "items.jsonl.gz"):
         memory_type = (AMI_SECTIONS | ETHPM_SECTIONS).get(raw["section"])
         if memory_type is None:
             continue
         window = [(raw["meeting_id"], t) for t in raw.get("window_turn_ids") or raw["turn_ids"]]
         if corpus == "ethpm":
-            evidence = {(raw["meeting_id"], t) for t in raw["turn_ids"]}
-            for key in [*window, *evidence]:
-                if key in found:
-                    weight = 1.0 if key in evidence else IN_WINDOW
-                    target = found[key].target
-                    target[memory_type] = max(weight, target.get(memory_type, 0.0))
+            for turn_id in raw["turn_ids"]:
+                if (turn := found.get((raw["meeting_id"], turn_id))) is not None:
+                    turn.supports.add(memory_type)
         supporting = frozenset(places[key] for key in window if key in found)
         if supporting:
             items.append(
@@ -156,18 +152,6 @@ def load(folder: Path) -> tuple[list[Turn], list[Item]]:
                 )
             )
     return turns, items
-
-
-def draw(turns: Sequence[Turn]) -> list[Turn]:
-    """The labelled turns and a fixed share of the rest, each of which then stands for several."""
-    drawn = []
-    for turn in turns:
-        share = DRAWN[turn.corpus]
-        ticket = hashlib.blake2b(f"{turn.meeting}/{turn.place}".encode(), digest_size=4).digest()
-        if turn.target or int.from_bytes(ticket) / 2**32 < share:
-            turn.stands_for = 1.0 if turn.target else 1.0 / share
-            drawn.append(turn)
-    return drawn
 
 
 def embed(texts: Sequence[str], model: Path, cache: Path | None) -> Float32s:
@@ -186,19 +170,19 @@ def embed(texts: Sequence[str], model: Path, cache: Path | None) -> Float32s:
 
 
 def fit(inputs: Float32s, target: Float64s, weight: Float64s, l2: float = L2) -> Float64s:
-    """The weights (405 and the bias last) that minimise the weighted logistic loss per turn + l2/2 ‖w‖².
+    """The weights (813 and the bias last) that minimise the weighted logistic loss per turn + l2/2 ‖w‖².
 
     Newton's method with step halving; the bias is not regularised. Each side of the target carries half of the
     weight, so rare types are not drowned.
     """
-    x = np.hstack([inputs.astype(np.float64), np.ones((len(inputs), 1))])
+    x = np.hstack([inputs, np.ones((len(inputs), 1), np.float32)])
     positive, negative = weight * target, weight * (1.0 - target)
     positive, negative = positive / positive.sum() / 2.0, negative / negative.sum() / 2.0
     ridge = np.full(x.shape[1], l2)
     ridge[-1] = 0.0
 
     def loss(w: Float64s) -> float:
-        logits = x @ w
+        logits = (x @ w.astype(np.float32)).astype(np.float64)
         return float(
             positive @ np.logaddexp(0.0, -logits) + negative @ np.logaddexp(0.0, logits) + ridge @ w**2 / 2
         )
@@ -206,32 +190,28 @@ def fit(inputs: Float32s, target: Float64s, weight: Float64s, l2: float = L2) ->
     w = np.zeros(x.shape[1])
     before = loss(w)
     for _ in range(25):
-        p = 1.0 / (1.0 + np.exp(-(x @ w)))
-        gradient = x.T @ ((positive + negative) * p - positive) + ridge * w
-        curvature = (x * ((positive + negative) * p * (1 - p))[:, None]).T @ x + np.diag(ridge)
-        step = np.linalg.solve(curvature, gradient)
+        p = 1.0 / (1.0 + np.exp(-(x @ w.astype(np.float32)).astype(np.float64)))
+        gradient = x.T @ ((positive + negative) * p - positive).astype(np.float32) + ridge * w
+        root = x * np.sqrt((positive + negative) * p * (1 - p)).astype(np.float32)[:, None]
+        step = np.linalg.solve((root.T @ root).astype(np.float64) + np.diag(ridge + 1e-9), gradient)
         scale = 1.0
         while (after := loss(w - scale * step)) > before and scale > 1e-3:
             scale /= 2.0
         w, gained, before = w - scale * step, before - after, after
-        if gained < 1e-8:
+        if gained < 1e-6:
             break
     return w
 
 
 def weights_of(turns: Sequence[Turn], memory_type: MemoryType) -> tuple[Float64s, Float64s]:
     """Target and weight of every turn; both corpora weigh the same on either side, unlabelled corpora nothing."""
-    target = np.array([turn.target.get(memory_type, 0.0) for turn in turns])
-    weight = np.array([turn.stands_for for turn in turns])
+    target = np.array([float(memory_type in turn.supports) for turn in turns])
+    weight = np.zeros(len(turns))
     corpora = np.array([turn.corpus for turn in turns])
-    for corpus in DRAWN:
-        here = corpora == corpus
-        if corpus not in LABELLED_IN[memory_type]:
-            weight[here] = 0.0
-            continue
-        # A turn with target t is t parts positive and 1 − t parts negative; window turns are neither for sure.
+    for corpus in LABELLED_IN[memory_type]:
         for side in (target > 0, target == 0):
-            weight[here & side] /= max(1e-9, weight[here & side].sum())
+            here = (corpora == corpus) & side
+            weight[here] = 1.0 / max(1, here.sum())
     return target, weight
 
 
@@ -257,21 +237,19 @@ def cross_validated(turns: Sequence[Turn], inputs: Float32s, memory_type: Memory
 def item_hit(turns: Sequence[Turn], items: Sequence[Item], scores: Float64s) -> float:
     """The share of `items` with a flagged supporting turn, if each meeting flags 2 % of its turns, best first.
 
-    Drawn turns use up as much of the quota as they stand for. Flags lie `APART` turns from each other.
+    Flags lie `APART` turns from each other.
     """
     rows: dict[str, list[int]] = defaultdict(list)
     for i, turn in enumerate(turns):
         rows[turn.meeting].append(i)
     flagged: dict[str, set[int]] = {}
     for meeting, here in rows.items():
-        left = float(math.ceil(QUOTA * sum(turns[i].stands_for for i in here)))
         taken: set[int] = set()
         for i in sorted(here, key=lambda i: -scores[i]):
-            if left <= 0:
+            if len(taken) == math.ceil(QUOTA * len(here)):
                 break
             if all(abs(turns[i].place - other) >= APART[turns[i].corpus] for other in taken):
                 taken.add(turns[i].place)
-                left -= turns[i].stands_for
         flagged[meeting] = taken
     return float(np.mean([bool(item.places & flagged.get(item.meeting, set())) for item in items]))
 
@@ -286,10 +264,9 @@ def threshold_for(turns: Sequence[Turn], scores: Float64s, corpora: Sequence[str
     """The score above which 2 % of the turns lie, each of `corpora` weighing the same."""
     weight = np.zeros(len(turns))
     of = np.array([turn.corpus for turn in turns])
-    stands = np.array([turn.stands_for for turn in turns])
     for corpus in corpora:
         here = of == corpus
-        weight[here] = stands[here] / stands[here].sum() / len(corpora)
+        weight[here] = 1.0 / here.sum() / len(corpora)
     order = np.argsort(-scores)
     last = int(np.searchsorted(np.cumsum(weight[order]), QUOTA))
     return float(scores[order[min(last, len(order) - 1)]])
@@ -310,16 +287,15 @@ def report(turns: Sequence[Turn], items: Sequence[Item], memory_type: MemoryType
                 f"head {item_hit(some, gold, odds[here]):.3f}  rule {item_hit(some, gold, rule[here]):.3f}  "
                 f"chance {chance(some, gold):.3f}"
             )
-        positive = np.array([t.target.get(memory_type, 0.0) >= 1.0 for t in some])
-        stands = np.array([t.stands_for for t in some])
-        print(f"{memory_type:9} {corpus:9} turns: {turn_f1(odds[here], positive, stands)}")
+        positive = np.array([memory_type in t.supports for t in some])
+        print(f"{memory_type:9} {corpus:9} turns: {turn_f1(odds[here], positive)}")
 
 
-def turn_f1(odds: Float64s, positive: Bools, stands: Float64s) -> str:
+def turn_f1(odds: Float64s, positive: Bools) -> str:
     """Precision, recall and F1 at the best threshold, and the share of turns flagged there, as text."""
     order = np.argsort(-odds)
-    hits = np.cumsum(stands[order] * positive[order])
-    flagged = np.cumsum(stands[order])
+    hits = np.cumsum(positive[order])
+    flagged = np.arange(1, len(order) + 1)
     f1 = 2 * hits / (flagged + hits[-1])
     best = int(f1.argmax())
     return (
@@ -361,14 +337,24 @@ def write_heads(heads: Mapping[MemoryType, dict[str, object]]) -> None:
 
 def flag_rates(turns: Sequence[Turn], vectors: Float32s) -> None:
     """Prints what share of all turns the shipped classifier gives each type, by corpus."""
-    for corpus in DRAWN:
-        here = [i for i, t in enumerate(turns) if t.corpus == corpus]
+    total: Counter[str] = Counter()
+    given: Counter[tuple[str, str]] = Counter()
+    for here in by_meeting(turns):
+        corpus = turns[here[0]].corpus
         typed = classify([episode_of(turns[i]) for i in here], vectors[here])
-        total = sum(turns[i].stands_for for i in here)
-        shares: dict[str, float] = defaultdict(float)
-        for i, t in zip(here, typed, strict=True):
-            shares[t.memory_type] += turns[i].stands_for / total
-        print(corpus, " ".join(f"{name} {share:.3f}" for name, share in sorted(shares.items())))
+        total[corpus] += len(here)
+        given.update((corpus, t.memory_type) for t in typed)
+    for corpus in CORPORA:
+        shares = sorted((name, count / total[corpus]) for (of, name), count in given.items() if of == corpus)
+        print(corpus, " ".join(f"{name} {share:.3f}" for name, share in shares))
+
+
+def by_meeting(turns: Sequence[Turn]) -> list[list[int]]:
+    """The rows of each meeting, in the order in which they were said."""
+    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, turn in enumerate(turns):
+        rows[turn.corpus, turn.meeting].append(i)
+    return list(rows.values())
 
 
 def episode_of(turn: Turn) -> Episode:
@@ -440,12 +426,22 @@ def main() -> None:
 
     turns: list[Turn] = []
     items: list[Item] = []
-    for corpus in DRAWN:
-        all_turns, all_items = load(options.data / corpus)
-        turns += draw(all_turns)
-        items += all_items
+    for corpus in CORPORA:
+        more_turns, more_items = load(options.data / corpus)
+        turns += more_turns
+        items += more_items
     vectors = embed([t.encoded_text for t in turns], options.model, options.cache)
-    inputs = head_inputs([t.text for t in turns], [t.words for t in turns], vectors)
+    inputs = np.vstack(
+        [
+            head_inputs(
+                [turns[i].text for i in here],
+                [turns[i].words for i in here],
+                [turns[i].share for i in here],
+                vectors[here],
+            )
+            for here in by_meeting(turns)
+        ]
+    )
     shipped = {}
     for memory_type in HEADS:
         odds = cross_validated(turns, inputs, memory_type)

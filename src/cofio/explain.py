@@ -13,13 +13,19 @@ from cofio.text.terms import WORD, stem
 
 def bridge(graph: MemoryGraph, link: Link, there: Shown, here: Shown) -> str:
     """One sentence: who spoke where and when, what links it to which woken memory, and how that is known."""
+    if link.turns:
+        turns = f"{abs(link.turns)} turn{'s' if abs(link.turns) != 1 else ''}"
+        side = "after" if link.turns > 0 else "before"
+        return f"{_speaker(there, 'Someone')} in {_where(there)} says this {turns} {side} {_speaker(here, 'a speaker')}."
+    if link.defines:
+        return f"“{there.metadata.title}” is a document of that name, and “{here.metadata.title}” names it."
     return (
-        f"{_who(there)} in {_where(there)}{_when(there, here)} {_links(graph, link, there, here)}, "
-        f"as does {_whom(here)} in {_where(here)}."
+        f"{_source(graph, link.row, there, 'Someone')}{_when(there, here)} {_links(graph, link, there)}, "
+        f"as does {_source(graph, link.anchor, here, 'a speaker')}."
     )
 
 
-def _links(graph: MemoryGraph, link: Link, there: Shown, here: Shown) -> str:
+def _links(graph: MemoryGraph, link: Link, there: Shown) -> str:
     if link.concept is not None:
         concept = graph.concepts[link.concept]
         # A question's mentions are the question itself and what answers it.
@@ -33,12 +39,15 @@ def _as_said(wanted: str, content: str) -> str | None:
     return next((word for word in WORD.findall(content) if stem(word.lower()) == wanted), None)
 
 
-def _who(shown: Shown) -> str:
-    return shown.metadata.speaker or "Someone"
+def _speaker(shown: Shown, nobody: str) -> str:
+    return shown.metadata.speaker or nobody
 
 
-def _whom(shown: Shown) -> str:
-    return shown.metadata.speaker or "a speaker"
+def _source(graph: MemoryGraph, row: int, shown: Shown, nobody: str) -> str:
+    """Who spoke where; a document speaks for itself."""
+    if graph.documents[graph.meeting_of_row[row]]:
+        return _where(shown)
+    return f"{_speaker(shown, nobody)} in {_where(shown)}"
 
 
 def _where(shown: Shown) -> str:

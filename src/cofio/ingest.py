@@ -26,6 +26,7 @@ from cofio.store.meetings import (
 )
 from cofio.telemetry import INGESTED_MEETINGS, Stages
 from cofio.text.clean import clean_text
+from cofio.text.concepts import possible_keys
 from cofio.text.extract import episodes as extract_episodes
 from cofio.text.extract import is_document
 from cofio.text.parse import parse_transcript
@@ -69,8 +70,9 @@ async def ingest(
         with stages("encode"):
             vectors = await _encode(runtime, ids, episodes, stored, on_encoded)
         with stages("look_up"):
+            keys = await asyncio.to_thread(possible_keys, episodes)
             known, questions = await project_knowledge(
-                runtime.database, meeting.project, stored.key if stored else None, OPEN_QUESTIONS
+                runtime.database, meeting.project, stored.key if stored else None, keys, OPEN_QUESTIONS
             )
         with stages("memorise"):
             memories = await asyncio.to_thread(

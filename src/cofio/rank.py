@@ -97,16 +97,21 @@ def rank_episodes(
 def unsteered(evidence: Evidence, graph: MemoryGraph, cue: Cue, weights: Weights = WEIGHTS) -> Float32s:
     """U with every prior but the speaker's, which the test of support must not see."""
     rows = evidence.rows
-    own = unit_range(hybrid(evidence, weights))
-    score = unit_range(
-        weights.spread_share * unit_range(content_spread(evidence, wide=False, weights=weights))
-        + (1 - weights.spread_share) * own
-    )
-    score = score + weights.length * np.minimum(1.0, graph.words[rows] / FULL_LENGTH_WORDS).astype(np.float32)
-    score -= weights.question * graph.pure_question[rows]
-    score += weights.definition * unit_range(spread_to_definitions(graph, evidence, own, DEFINITION_SEEDS))
     meeting = graph.meeting_of_row[rows]
-    score += weights.meeting * evidence.meeting[meeting]
+    document = graph.documents[meeting]
+    own = unit_range(hybrid(evidence, weights))
+    # In a document nothing is said before or after: it is ranked by its own match, and by who names its title.
+    spread = np.where(document, own, unit_range(content_spread(evidence, wide=False, weights=weights)))
+    score = unit_range(weights.spread_share * spread + (1 - weights.spread_share) * own)
+    length = np.minimum(1.0, graph.words[rows] / FULL_LENGTH_WORDS).astype(np.float32)
+    score = score + np.where(
+        document,
+        0.0,
+        weights.length * length
+        - weights.question * graph.pure_question[rows]
+        + weights.meeting * evidence.meeting[meeting],
+    )
+    score += weights.definition * unit_range(spread_to_definitions(graph, evidence, own, DEFINITION_SEEDS))
     if cue.dates:
         score += weights.date * _date_matches(graph, cue.dates)[meeting]
     return score.astype(np.float32)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cofio.eval.corpus import Corpus
 from cofio.eval.datasets import LabelledQuestion, TurnKey
-from cofio.eval.measures import Figure, average, judge, share
+from cofio.eval.measures import Figure, average, judge
 from cofio.eval.rankings import BASELINE, DIRECT, SLOTS, SYSTEMS, ask
 from cofio.records import Filters
 from cofio.show import progress_bar
@@ -101,10 +101,17 @@ def share_of_missed(
     found: Sequence[Sequence[TurnKey]],
     golds: Sequence[frozenset[TurnKey]],
 ) -> Figure:
-    """Of the gold that the direct results miss, the share that is among what was found beside them."""
+    """Of the gold that the direct results miss, the share that is among what was found beside them.
+
+    Averaged over the questions that miss any (as lab 2 §3 counts), so that one with thirty gold turns does not
+    outweigh thirty with one.
+    """
     lost = [missed(ranking, gold) for ranking, gold in zip(direct, golds, strict=True)]
-    hits = [len(gone & set(more)) for gone, more in zip(lost, found, strict=True)]
-    return share(np.array(hits, float), np.array([len(gone) for gone in lost], float))
+    return average(
+        np.array(
+            [len(gone & set(more)) / len(gone) for gone, more in zip(lost, found, strict=True) if gone], float
+        )
+    )
 
 
 def _activated(

@@ -1,15 +1,15 @@
-"""Bridges: memories of other meetings that connect to what a question woke, each with a link that can be told."""
+"""Bridges: memories far from a question that connect to what it woke, each with a link that can be told."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from cofio.graph.csr import MemoryGraph
-from cofio.graph.spread import unit_range
+from cofio.graph.csr import DEFINITION_WEIGHT, NEXT_WEIGHT, MemoryGraph
+from cofio.graph.spread import defined_by, unit_range
 from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s
 
 # + .3 · .6^(k'−k−1) for the k'-th meeting of a series when a direct hit is in its k-th: share of follow-ups of
@@ -24,22 +24,30 @@ STEM_COSINE: Final = 0.4
 # A concept that everybody mentions connects nothing: at most this share of the turns, or so many mentions.
 COMMON_SHARE: Final = 0.02
 COMMON_MENTIONS: Final = 8
+# What was said so close to a direct hit belongs to it.
+NEAR: Final = 3
 # Weaker links are not worth telling.
 LEAST_STRENGTH: Final = 0.3
 LIMIT: Final = 5
+# Candidates that are tried for a link.
+DEPTH: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One bridge: `row` is connected to the woken row `anchor` through `concept`, or through `stems` that both hold.
+    """One bridge: what connects `row` to the woken row `anchor`.
 
+    It is said `turns` after it in one conversation (before it, if negative), or it is the document whose title
+    the anchor names, or else both mention `concept`, or both hold `stems`.
     `strength` and `novelty` are in [0, 1]; `score` is B.
     """
 
     row: int
     anchor: int
-    concept: int | None
-    stems: tuple[str, ...]
+    turns: int = 0
+    defines: bool = False
+    concept: int | None = None
+    stems: tuple[str, ...] = ()
     score: float
     strength: float
     novelty: float
@@ -55,56 +63,50 @@ def find_bridges(
 ) -> tuple[Link, ...]:
     """At most five bridges among the candidate `rows`, best first by B = mm(U) + .3 later (DESIGN §3 point 10).
 
-    Candidates come from other meetings than the direct hits and have a link to a woken row that can be named.
-    Novelty filters, it never scores: as a score it does no better than chance (lab 2 §3).
+    `scores` are U, `direct` the direct hits, best first, and `woken` these and what comes next. A bridge is no
+    direct hit and has a link that can be named: to a woken row of another meeting, or, if it is worth more than
+    the weakest direct hit, to the hit beside which it was said. Novelty filters, it never scores: as a score it
+    does no better than chance (lab 2 §3).
     """
-    direct_meetings = (
-        np.unique(graph.meeting_of_row[np.array(direct, np.int32)]) if direct else np.empty(0, np.int32)
-    )
-    elsewhere = ~np.isin(graph.meeting_of_row[rows], direct_meetings)
-    if not direct or not elsewhere.any():
+    if not direct:
         return ()
-    later = _later(graph, direct_meetings)
-    score = unit_range(scores) + LATER_WEIGHT * later[graph.meeting_of_row[rows]]
-    candidates = np.flatnonzero(elsewhere)
-    order = candidates[np.lexsort((rows[candidates], -score[candidates]))]
-    at_home = set(direct_meetings.tolist())
+    u = unit_range(scores)
+    beyond = float(u[np.isin(rows, direct)].min(initial=1.0))
+    score = u + LATER_WEIGHT * _later(graph, direct)[graph.meeting_of_row[rows]]
     anchors = [
-        _Holds(row=row, concepts=_concepts_of(graph, row), terms=_rare_terms(graph, row))
-        for row in woken
-        if int(graph.meeting_of_row[row]) in at_home
+        _Holds(row=row, concepts=_concepts_of(graph, row), terms=_rare_terms(graph, row)) for row in woken
     ]
     links: list[Link] = []
-    for i in order[: 20 * LIMIT]:
+    for i in np.lexsort((rows, -score))[: DEPTH + len(direct)]:
         row = int(rows[i])
-        if any(_too_near(graph, row, link.row) for link in links):
+        beside = [hit for hit in direct if _too_near(graph, row, hit)]
+        if row in beside or (beside and u[i] <= beyond):
             continue
-        if link := _link(graph, row, anchors, float(score[i]), query):
-            links.append(link)
+        made = _link(graph, row, beside, anchors)
+        if made is None:
+            continue
+        novelty = 1.0 - float(graph.vectors[row, :SEMANTIC_DIMENSIONS] @ query[:SEMANTIC_DIMENSIONS])
+        links.append(replace(made, score=float(score[i]), novelty=min(1.0, max(0.0, novelty))))
         if len(links) == LIMIT:
             break
     return tuple(links)
 
 
 def _too_near(graph: MemoryGraph, a: int, b: int) -> bool:
-    return bool(graph.meeting_of_row[a] == graph.meeting_of_row[b]) and abs(a - b) <= 3
+    return bool(graph.meeting_of_row[a] == graph.meeting_of_row[b]) and abs(a - b) <= NEAR
 
 
-def _later(graph: MemoryGraph, direct_meetings: Int32s) -> Float32s:
-    """.6^(k'−k−1) of each meeting that follows a direct hit's meeting in its series; 0 for all others."""
+def _later(graph: MemoryGraph, direct: Sequence[int]) -> Float32s:
+    """.6^(k'−k−1) of each meeting that follows the best direct hit's in its series; 0 for all others."""
     later = np.zeros(len(graph.blocks), np.float32)
-    for series in np.unique(graph.meeting_series[direct_meetings]):
-        if series < 0:
-            continue
+    meeting = int(graph.meeting_of_row[direct[0]])
+    series = int(graph.meeting_series[meeting])
+    if series >= 0:
         members = np.flatnonzero(graph.meeting_series == series)
-        members = members[np.lexsort((members, graph.meeting_day[members]))]
-        place = {int(meeting): k for k, meeting in enumerate(members)}
-        for meeting in direct_meetings:
-            k = place.get(int(meeting))
-            for other in members[k + 1 :] if k is not None else ():
-                if graph.meeting_day[other] > graph.meeting_day[meeting]:
-                    step = LATER_DECAY ** (place[int(other)] - (k or 0) - 1)
-                    later[other] = max(later[other], step)
+        days = graph.meeting_day[members]
+        following = members[np.lexsort((members, days))]
+        following = following[graph.meeting_day[following] > graph.meeting_day[meeting]]
+        later[following] = LATER_DECAY ** np.arange(following.size)
     return later
 
 
@@ -117,15 +119,34 @@ class _Holds:
     terms: dict[int, float]
 
 
-def _link(
-    graph: MemoryGraph, row: int, anchors: Sequence[_Holds], score: float, query: Float32s
-) -> Link | None:
-    """The strongest nameable link of `row` to one of the anchors: a shared concept, else rare shared stems."""
+def _link(graph: MemoryGraph, row: int, beside: Sequence[int], anchors: Sequence[_Holds]) -> Link | None:
+    """The strongest nameable link of `row`, to a hit beside it or else to one of the anchors in another meeting.
+
+    Its score and its novelty are not filled in.
+    """
+    if beside:
+        nearest = min(beside, key=lambda hit: (abs(row - hit), hit))
+        return Link(
+            row=row,
+            anchor=nearest,
+            turns=row - nearest,
+            score=0.0,
+            strength=NEXT_WEIGHT ** abs(row - nearest),
+            novelty=0.0,
+        )
+    meeting = int(graph.meeting_of_row[row])
+    for anchor in anchors:
+        if row in defined_by(graph, np.array([anchor.row], np.int32)):
+            return Link(
+                row=row, anchor=anchor.row, defines=True, score=0.0, strength=DEFINITION_WEIGHT, novelty=0.0
+            )
     semantic = graph.vectors[row, :SEMANTIC_DIMENSIONS]
     concepts = _concepts_of(graph, row)
     terms = _rare_terms(graph, row)
-    best: tuple[float, int, int | None, tuple[int, ...]] | None = None
+    best: Link | None = None
     for anchor in anchors:
+        if int(graph.meeting_of_row[anchor.row]) == meeting:
+            continue
         shared = concepts & anchor.concepts
         common = terms.keys() & anchor.terms.keys()
         if not shared and not common:
@@ -134,23 +155,20 @@ def _link(
         if not shared and len(common) < 2 and cosine < STEM_COSINE:
             continue
         weight = sum(terms[term] for term in common) / max(sum(terms.values()), 1e-9)
-        strength = 0.5 * cosine + 0.5 * min(1.0, weight + (0.5 if shared else 0.0))
-        if strength >= LEAST_STRENGTH and (best is None or strength > best[0]):
-            concept = min(shared, key=lambda c: (_mentions_of(graph, c), c), default=None)
-            best = strength, anchor.row, concept, tuple(sorted(common, key=lambda t: (-terms[t], t))[:3])
-    if best is None:
-        return None
-    strength, anchor_row, concept, common_terms = best
-    novelty = 1.0 - max(0.0, float(semantic @ query[:SEMANTIC_DIMENSIONS]))
-    return Link(
-        row=row,
-        anchor=anchor_row,
-        concept=concept,
-        stems=tuple(graph.lexicons.terms[term] for term in common_terms),
-        score=score,
-        strength=min(1.0, strength),
-        novelty=min(1.0, novelty),
-    )
+        strength = min(1.0, 0.5 * cosine + 0.5 * min(1.0, weight + (0.5 if shared else 0.0)))
+        if strength >= LEAST_STRENGTH and (best is None or strength > best.strength):
+            best = Link(
+                row=row,
+                anchor=anchor.row,
+                concept=min(shared, key=lambda c: (_mentions_of(graph, c), c), default=None),
+                stems=tuple(
+                    graph.lexicons.terms[term] for term in sorted(common, key=lambda t: (-terms[t], t))[:3]
+                ),
+                score=0.0,
+                strength=strength,
+                novelty=0.0,
+            )
+    return best
 
 
 def _concepts_of(graph: MemoryGraph, row: int) -> frozenset[int]:

@@ -98,6 +98,7 @@ class MemoryGraph:
     edge_start: Int64s
     edge_target: Int32s
     edge_weight: Float32s
+    documents: Bools  # (meetings,) which are documents: titles instead of speakers, no course of time
     # from a row of a document to the first row of the document whose title it names
     definition_start: Int64s  # (n+1,) into definition_rows
     definition_rows: Int32s
@@ -294,6 +295,7 @@ def assemble(
         edge_start=edge_start,
         edge_target=edge_target,
         edge_weight=edge_weight,
+        documents=np.array([block.head.document for block in blocks], np.bool_),
         definition_start=definition_start,
         definition_rows=definitions[1][order].astype(np.int32),
     )

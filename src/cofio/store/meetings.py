@@ -76,12 +76,13 @@ async def stored_meeting(database: Database, meeting_id: str) -> StoredMeeting |
 
 
 async def project_knowledge(
-    database: Database, project: str, meeting_key: int | None, limit: int
+    database: Database, project: str, meeting_key: int | None, keys: frozenset[str], limit: int
 ) -> tuple[frozenset[str], tuple[OpenQuestion, ...]]:
-    """The concept keys that the project knows, and the questions that its other meetings left open."""
+    """Which of the concept `keys` the project knows, and the questions that its other meetings left open."""
     async with database.read() as connection:
-        keys = frozenset(
-            [row["concept_key"] async for row in queries.concept_keys_of_project(connection, project=project)]
+        wanted = orjson.dumps(sorted(keys)).decode()
+        known = frozenset(
+            [row["concept_key"] async for row in queries.known_keys(connection, project=project, keys=wanted)]
         )
         rows = [
             row
@@ -89,7 +90,7 @@ async def project_knowledge(
                 connection, project=project, meeting=-1 if meeting_key is None else meeting_key, limit=limit
             )
         ]
-    return keys, tuple(
+    return known, tuple(
         OpenQuestion(
             concept_key=row["concept_key"],
             memory_id=row["memory_id"],

@@ -11,7 +11,7 @@ from typing import Final
 
 from cofio.records import ConceptKind, Episode
 from cofio.text.fillers import WEAK_STEMS
-from cofio.text.phrases import Phrase, phrases
+from cofio.text.phrases import LONGEST_NAME, Phrase, phrases
 from cofio.text.terms import stem, stems, words
 
 _MIN_PMI: Final = 3.0
@@ -39,6 +39,16 @@ class Candidate:
     salience: float
     episodes: tuple[int, ...]
     definition: int | None
+
+
+def possible_keys(episodes: Sequence[Episode]) -> frozenset[str]:
+    """The keys of every run of at most five stems: what the meeting could mention of what is known already."""
+    keys: set[str] = set()
+    for episode in episodes:
+        line = stems(episode.text)
+        for length in range(1, LONGEST_NAME + 1):
+            keys.update(" ".join(line[i : i + length]) for i in range(len(line) - length + 1))
+    return frozenset(keys)
 
 
 def candidates(

@@ -1,7 +1,8 @@
 """Memory types of utterances: rules for questions and commitments, logistic heads for the rest.
 
-A head weighs 405 inputs: the 384 of the stored vector, 5 rules, 14 signs and 2 lengths. Its weights are int8
-constants beside this module, made by `scripts/train_type_heads.py` (docs/decisions/0004-memory-types.md).
+A head weighs 813 inputs: the stored vector, 5 rules, 14 signs and 2 lengths, the same averaged over the turns
+around, and 3 of the place in the meeting. Its weights are int8 constants beside this module, made by
+`scripts/train_type_heads.py` (docs/decisions/0004-memory-types.md).
 """
 
 from __future__ import annotations
@@ -92,7 +93,16 @@ SIGNS: Final[Mapping[str, re.Pattern[str]]] = {
 
 # The types that have a logistic head, in the order in which they win where several fire.
 HEADS: Final = (MemoryType.ACTION, MemoryType.DECISION, MemoryType.ISSUE, MemoryType.IDEA)
-HEAD_INPUTS: Final = SEMANTIC_DIMENSIONS + 5 + len(SIGNS) + 2
+_SURFACE: Final = 5 + len(SIGNS) + 2
+HEAD_INPUTS: Final = 2 * (SEMANTIC_DIMENSIONS + _SURFACE) + 3
+# Utterances of fewer words are of no type that a head could give.
+HEAD_WORDS: Final = 5
+# What a turn and its three neighbours on either side count in the average around it.
+_AROUND: Final = np.array([0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25], np.float32)
+# Brings the components of a unit vector to the size of the other inputs, which are 0 or 1: one ridge fits both.
+_VECTOR_SCALE: Final = 4.0
+# Where the end of a meeting begins: actions are gathered there.
+_ENDS: Final = (0.8, 0.9)
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.?!…])[\s\"')\]]+")
 _FILLER: Final = re.compile(
@@ -134,7 +144,7 @@ class TypedAs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeHead:
-    """One logistic head: p = sigmoid(scale · weights·x + bias), int8 weights (405,)."""
+    """One logistic head: p = sigmoid(scale · weights·x + bias), int8 weights (813,)."""
 
     memory_type: MemoryType
     weights: np.ndarray[tuple[int], np.dtype[np.int8]]
@@ -143,7 +153,7 @@ class TypeHead:
     threshold: float
 
     def probabilities(self, inputs: Float32s) -> Float32s:
-        """One probability a row of `inputs` (n, 405)."""
+        """One probability a row of `inputs` (n, 813)."""
         logits = self.scale * (inputs @ self.weights.astype(np.float32)) + self.bias
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0))), dtype=np.float32)
 
@@ -158,19 +168,23 @@ def classify(episodes: Sequence[Episode], vectors: Float32s) -> tuple[TypedAs, .
     if vectors.shape != (len(episodes), SEMANTIC_DIMENSIONS):
         raise ValueError(f"{len(episodes)} episodes need vectors of shape (n, 384), not {vectors.shape}")
     texts = [_plain(episode.text) for episode in episodes]
-    inputs = head_inputs(texts, [episode.words for episode in episodes], vectors)
+    long = [i for i, episode in enumerate(episodes) if episode.words >= HEAD_WORDS]
+    inputs = head_inputs(
+        [texts[i] for i in long],
+        [episodes[i].words for i in long],
+        [i / max(1, len(episodes) - 1) for i in long],
+        vectors[long],
+    )
     heads = type_heads()
-    by_head = [head.probabilities(inputs) for head in heads]
+    by_head = np.zeros((len(heads), len(episodes)), np.float32)
+    for column, head in zip(by_head, heads, strict=True):
+        column[long] = head.probabilities(inputs)
     typed = []
-    for i, (episode, text) in enumerate(zip(episodes, texts, strict=True)):
+    for i, text in enumerate(texts):
         asks, pure = question(text)
         commits = is_commitment(text)
         scores = {head.memory_type: float(column[i]) for head, column in zip(heads, by_head, strict=True)}
-        fired = {
-            head.memory_type
-            for head in heads
-            if scores[head.memory_type] >= head.threshold and episode.words >= 5
-        }
+        fired = {head.memory_type for head in heads if scores[head.memory_type] >= head.threshold}
         if pure and not REQUEST.search(text):
             chosen = MemoryType.QUESTION
         else:
@@ -239,12 +253,16 @@ _EMPTY_PROMISE: Final = re.compile(
 )
 
 
-def head_inputs(texts: Sequence[str], words: Sequence[int], vectors: Float32s) -> Float32s:
-    """What the heads weigh, float32 (n, 405).
+def head_inputs(
+    texts: Sequence[str], words: Sequence[int], places: Sequence[float], vectors: Float32s
+) -> Float32s:
+    """What the heads weigh, float32 (n, 813), for the utterances of one meeting that have five words or more.
 
-    The vector, 5 rules (question, decision, action, issue, idea), 14 signs, min(1, words/25), ln(1 + words)/5.
+    The vector (× 4), 5 rules (question, decision, action, issue, idea), 14 signs, min(1, words/25),
+    ln(1 + words)/5; these again, averaged over the three utterances on either side; and the place in the
+    meeting, from 0 to 1, with whether it is beyond .8 and beyond .9.
     """
-    surface = np.zeros((len(texts), HEAD_INPUTS - SEMANTIC_DIMENSIONS), dtype=np.float32)
+    surface = np.zeros((len(texts), _SURFACE), dtype=np.float32)
     for row, text, count in zip(surface, texts, words, strict=True):
         plain = _plain(text)
         row[0] = question(plain)[0]
@@ -252,7 +270,22 @@ def head_inputs(texts: Sequence[str], words: Sequence[int], vectors: Float32s) -
         row[5:19] = [sign.search(plain) is not None for sign in SIGNS.values()]
         row[19] = min(1.0, count / 25.0)
         row[20] = np.log1p(count) / 5.0
-    return np.hstack([vectors, surface]).astype(np.float32, copy=False)
+    own = np.hstack([_VECTOR_SCALE * vectors, surface])
+    place = np.array(places, np.float32).reshape(-1, 1)
+    return np.hstack([own, _around(own), place, *(place > end for end in _ENDS)]).astype(np.float32)
+
+
+def _around(rows: Float32s) -> Float32s:
+    """The weighted average of each row and the three on either side, where there are any."""
+    reach = _AROUND.size // 2
+    total = np.zeros_like(rows)
+    weight = np.zeros((len(rows), 1), np.float32)
+    for offset, share in zip(range(-reach, reach + 1), _AROUND, strict=True):
+        first, last = max(0, -offset), min(len(rows), len(rows) - offset)
+        if last > first:
+            total[first:last] += share * rows[first + offset : last + offset]
+            weight[first:last] += share
+    return np.asarray(total / np.maximum(weight, 1e-9), dtype=np.float32)
 
 
 _RULES: Final = (DECISION_RULE, ACTION_RULE, ISSUE_RULE, IDEA_RULE)

@@ -1,5 +1,10 @@
--- name: concept_keys_of_project
-SELECT DISTINCT concept_key FROM mentions WHERE project = :project AND kind IN ('entity', 'term');
+-- name: known_keys
+SELECT wanted.value AS concept_key
+FROM json_each(:keys) AS wanted
+WHERE EXISTS (
+    SELECT 1 FROM mentions
+    WHERE project = :project AND kind IN ('entity', 'term') AND concept_key = wanted.value
+);
 
 -- name: concept_keys_of_meeting
 SELECT concept_key FROM mentions WHERE meeting = :meeting;
