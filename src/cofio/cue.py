@@ -10,8 +10,10 @@ import numpy as np
 
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope
+from cofio.records import Int32s
 from cofio.text.dates import DateSpan, named_dates
 from cofio.text.terms import STOP_WORDS, WORD, query_stems
+from cofio.text.titles import names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,29 +21,43 @@ class Cue:
     """A question as the memory reads it.
 
     `encoded_text` is the question without participants' names (they pull the vector towards whoever speaks;
-    DESIGN §3 point 1); `stems` keep them. `person` is the number of the one speaker it names, or None.
+    DESIGN §3 point 1); `stems` keep them. `people` are the numbers of the speakers it names, `person` is the one
+    if there is only one, else None. `documents` are the rows that begin the documents whose titles it names, ascending.
     """
 
     text: str
     encoded_text: str
     stems: tuple[str, ...]
-    person: int | None
+    people: frozenset[int]
     dates: tuple[DateSpan, ...]
+    documents: Int32s
+
+    @property
+    def person(self) -> int | None:
+        """The one speaker that the question names."""
+        return next(iter(self.people)) if len(self.people) == 1 else None
 
 
 def read_cue(text: str, graph: MemoryGraph, scope: Scope) -> Cue:
     """The cue of a question asked of the part of `graph` in `scope`."""
-    bare, person = _take_out_names(text, graph, scope)
+    bare, people = _take_out_names(text, graph, scope)
     return Cue(
         text=text,
         encoded_text=bare,
         stems=tuple(query_stems(text)),
-        person=person,
+        people=people,
         dates=tuple(named_dates(text)),
+        documents=_named_documents(text, graph, scope),
     )
 
 
-def _take_out_names(text: str, graph: MemoryGraph, scope: Scope) -> tuple[str, int | None]:
+def _named_documents(text: str, graph: MemoryGraph, scope: Scope) -> Int32s:
+    keys = [key for project in graph.document_projects for key in names(project, text)]
+    rows = graph.document_rows[np.isin(graph.document_keys, np.array(keys, np.int64))]
+    return np.unique(rows[scope.rows[rows]]).astype(np.int32)
+
+
+def _take_out_names(text: str, graph: MemoryGraph, scope: Scope) -> tuple[str, frozenset[int]]:
     found = list(WORD.finditer(text))
     words = [_bare(match.group()) for match in found]
     cut: list[tuple[int, int]] = []
@@ -57,8 +73,7 @@ def _take_out_names(text: str, graph: MemoryGraph, scope: Scope) -> tuple[str, i
         text[a:b] for a, b in zip([0, *(b for _, b in cut)], [*(a for a, _ in cut), len(text)], strict=True)
     ]
     bare = " ".join("".join(pieces).split())
-    everyone = frozenset(chain.from_iterable(named))
-    return (bare if WORD.search(bare) else text), next(iter(everyone)) if len(everyone) == 1 else None
+    return (bare if WORD.search(bare) else text), frozenset(chain.from_iterable(named))
 
 
 def _name_at(

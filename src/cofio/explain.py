@@ -9,6 +9,7 @@ from cofio.graph.csr import MemoryGraph
 from cofio.records import ConceptKind
 from cofio.store.recalled import Shown
 from cofio.text.terms import WORD, stem
+from cofio.text.titles import names
 
 
 def bridge(graph: MemoryGraph, link: Link, there: Shown, here: Shown) -> str:
@@ -19,6 +20,11 @@ def bridge(graph: MemoryGraph, link: Link, there: Shown, here: Shown) -> str:
         return f"{_speaker(there, 'Someone')} in {_where(there)} says this {turns} {side} {_speaker(here, 'a speaker')}."
     if link.defines:
         return f"“{there.metadata.title}” is a document of that name, and “{here.metadata.title}” names it."
+    if link.names:
+        project = graph.blocks[graph.meeting_of_row[link.row]].head.project
+        held = names(project, there.content)
+        name = max((held[key] for key in link.names if key in held), key=len, default="the same")
+        return f"“{there.metadata.title}” names “{name}”, as does “{here.metadata.title}”."
     return (
         f"{_source(graph, link.row, there, 'Someone')}{_when(there, here)} {_links(graph, link, there)}, "
         f"as does {_source(graph, link.anchor, here, 'a speaker')}."

@@ -17,6 +17,7 @@ from cofio.cue import Cue, read_cue
 from cofio.graph.bridges import LIMIT as BRIDGES
 from cofio.graph.bridges import Link, find_bridges
 from cofio.graph.csr import MemoryGraph
+from cofio.graph.documents import spread_through_names
 from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import SEEDS, Evidence, Wake, gather, wake
 from cofio.records import (
@@ -46,6 +47,8 @@ OWN_MATCH: Final = 0.25
 UPPER_LEVELS: Final = 0.5
 # Below this confidence nothing was found: no bridge leads away from nothing.
 LEAST_CONFIDENCE: Final = 0.05
+# Passages whose rare names lead on to other documents (lab 2 §3a).
+NAME_SEEDS: Final = 3
 CORE: Final = 0.7
 CONTEXTUAL: Final = 0.4
 
@@ -129,7 +132,7 @@ def _find(
     # What the index holds and this version of the graph does not (or no more) is left out.
     found_rows = [graph.row_of_memory.get(hit.memory_id) for hit in hits[Level.EPISODE]]
     dense_rows = np.array([row for row in found_rows if row is not None], np.int32)
-    evidence = gather(graph, bounds, cue.stems, vector, dense_rows)
+    evidence = gather(graph, bounds, cue.stems, vector, np.union1d(dense_rows, cue.documents))
     spreading = question.enable_activation
     activation = rank.rank_episodes(evidence, graph, cue, spreading=True)
     u = activation if spreading else rank.hybrid(evidence)
@@ -155,7 +158,11 @@ def _find(
     ):
         direct_rows = [row for row, _ in direct[Level.EPISODE]]
         near = direct_rows + [int(evidence.rows[i]) for i in order[len(direct_rows) :]]
-        bridges = find_bridges(graph, evidence.rows, activation, direct_rows, near, vector)
+        named, shares = spread_through_names(graph, evidence, rank.own_match(evidence, cue), NAME_SEEDS)
+        kept = bounds.rows[named]
+        bridges = find_bridges(
+            graph, evidence.rows, activation, (named[kept], shares[kept]), direct_rows, near, vector
+        )
     activated: tuple[_Reached, ...] = ()
     if woken is not None and spreading:
         taken = {node for found in direct.values() for node, _ in found} | {link.row for link in bridges}

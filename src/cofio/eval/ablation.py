@@ -31,8 +31,9 @@ WITHOUT: Final[Mapping[str, Weights]] = {
     "without the own vector in H": dataclasses.replace(WEIGHTS, hybrid_terms=1.0),
     **{
         f"without the {name} prior": dataclasses.replace(WEIGHTS, **{name: 0.0})
-        for name in ("length", "speaker", "date", "question", "meeting")
+        for name in ("length", "speaker", "participant", "date", "question", "meeting")
     },
+    "without titles that the question names": dataclasses.replace(WEIGHTS, title=0.0),
     "without definitions": dataclasses.replace(WEIGHTS, definition=0.0),
 }
 NAMES_KEPT: Final = "without taking names out of the vector"
@@ -77,7 +78,7 @@ async def _rank(
     vector[: semantic.size] = semantic
     hits = await corpus.runtime.index.search(vector, {Level.EPISODE: SEEDS}, in_pseudonyms(asked.filters))
     rows = np.array([graph.row_of_memory[hit.memory_id] for hit in hits[Level.EPISODE]], np.int32)
-    evidence = gather(graph, asked.bounds, cue.stems, vector, rows)
+    evidence = gather(graph, asked.bounds, cue.stems, vector, np.union1d(rows, cue.documents))
     ranked = {}
     for name, weights in variants.items():
         scores = rank_episodes(evidence, graph, cue, spreading=True, weights=weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,23 +77,26 @@ async def _bridges(
 
 
 async def _follow_ups(corpus: Corpus, console: Console) -> Mapping[str, Figure]:
-    """An item of one meeting, asked of its series: the items of later meetings that follow it up."""
-    wanted = list(_followed_up(corpus.dataset.meetings, corpus.dataset.items))
-    direct, bridges, golds = [], [], []
+    """An item of one meeting, asked of the whole set: the items of later meetings that follow it up.
+
+    Of the following items of which ten direct results hold no turn, the share of which five bridges hold one.
+    """
+    shares = []
     with progress_bar(console) as progress:
-        for item, series, gold in progress.track(wanted, description="Follow-ups"):
-            answer = await _answer(corpus, item.text, corpus.scope(series=series), activation=False)
-            direct.append(corpus.turns([memory.memory_id for memory in answer.direct_results["L2"]])[:DIRECT])
-            bridges.append(corpus.turns([memory.memory_id for memory in answer.bridge_memories]))
-            golds.append(gold)
-    if not wanted:
-        return {}
-    return {"bridges_to_follow_ups_share_of_missed": share_of_missed(direct, bridges, golds)}
+        wanted = list(_followed_up(corpus.dataset.meetings, corpus.dataset.items))
+        for item, following in progress.track(wanted, description="Follow-ups"):
+            answer = await _answer(corpus, item.text, corpus.scope(), activation=False)
+            direct = corpus.turns([memory.memory_id for memory in answer.direct_results["L2"]])[:DIRECT]
+            bridges = set(corpus.turns([memory.memory_id for memory in answer.bridge_memories]))
+            lost = [turns for turns in following if not turns & set(direct)]
+            if lost:
+                shares.append(sum(bool(turns & bridges) for turns in lost) / len(lost))
+    return {"bridges_to_follow_ups_share_of_missed": average(np.array(shares))} if shares else {}
 
 
 def _followed_up(
     meetings: Sequence[LabelledMeeting], items: Sequence[LabelledItem]
-) -> Iterable[tuple[LabelledItem, str, frozenset[TurnKey]]]:
+) -> Iterable[tuple[LabelledItem, Sequence[frozenset[TurnKey]]]]:
     series: dict[str, list[LabelledMeeting]] = {}
     for meeting in meetings:
         if meeting.series is not None and meeting.date is not None:
@@ -105,20 +109,19 @@ def _followed_up(
         for stem in said[item.item_id]:
             held[stem] = held.get(stem, 0) + 1
     rare = {stem for stem, count in held.items() if count <= RARE_AMONG_ITEMS * len(items)}
-    for name, members in series.items():
+    for members in series.values():
         members.sort(key=lambda meeting: (meeting.date or 0, meeting.meeting_id))
         for place, meeting in enumerate(members):
             later = members[place + 1 : place + 1 + FOLLOW_UP_MEETINGS]
             for item in of_meeting.get(meeting.meeting_id, ()):
-                gold = frozenset(
-                    (other.meeting_id, turn_id)
-                    for following in later
-                    for other in of_meeting.get(following.meeting_id, ())
+                following = [
+                    frozenset((other.meeting_id, turn_id) for turn_id in other.turn_ids)
+                    for next_one in later
+                    for other in of_meeting.get(next_one.meeting_id, ())
                     if len(said[item.item_id] & said[other.item_id] & rare) >= FOLLOW_UP_STEMS
-                    for turn_id in other.turn_ids
-                )
-                if gold:
-                    yield item, name, gold
+                ]
+                if following:
+                    yield item, following
 
 
 async def _confidence(
@@ -169,20 +172,22 @@ async def _confidence(
 
 
 def _kin_of(corpus: Corpus, question: LabelledQuestion) -> Filters | None:
-    """The next meeting (or series) of the same kin as the question's own, around a circle."""
+    """Another meeting (or series) of the same kin as the question's own, drawn by the question's id."""
     meetings = corpus.dataset.meetings
     if question.series is not None:
-        names = sorted({meeting.series for meeting in meetings if meeting.series})
-        return corpus.scope(series=_after(names, question.series)) if len(names) > 1 else None
+        name = _drawn({m.series for m in meetings if m.series} - {question.series}, question)
+        return corpus.scope(series=name) if name else None
     if question.meeting_id is None:
         return None
     kin = next(meeting.kin for meeting in meetings if meeting.meeting_id == question.meeting_id)
-    ids = sorted(meeting.meeting_id for meeting in meetings if meeting.kin == kin)
-    return corpus.scope(meeting_id=_after(ids, question.meeting_id)) if len(ids) > 1 else None
+    ids = {meeting.meeting_id for meeting in meetings if meeting.kin == kin} - {question.meeting_id}
+    name = _drawn(ids, question)
+    return corpus.scope(meeting_id=name) if name else None
 
 
-def _after(names: Sequence[str], name: str) -> str:
-    return names[(names.index(name) + 1) % len(names)]
+def _drawn(names: set[str], question: LabelledQuestion) -> str | None:
+    draw = int.from_bytes(hashlib.blake2b(question.question_id.encode(), digest_size=8).digest())
+    return sorted(names)[draw % len(names)] if names else None
 
 
 def _without_names(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cofio.graph import kernels
 from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Float32s, Int32s, Int64s, MemoryType
 from cofio.text.terms import stems
-from cofio.text.titles import name_keys, title_key
+from cofio.text.titles import names, title_key
 
 # Utterances of fewer words ("Yeah, right.") neither send nor carry activation (lab 1 §1).
 TURN_WORDS: Final = 5
@@ -169,7 +169,7 @@ def build_block(
     words = np.fromiter((episode.words for episode in episodes), np.int32, n)
     title = head.title if head.document else None
     posting_term, posting_row, posting_count, length = _postings(episodes, title, lexicons.terms)
-    names = [name_keys(head.project, e.content) if head.document else frozenset[int]() for e in episodes]
+    named = [sorted(names(head.project, e.content)) if head.document else [] for e in episodes]
     row_of_turn = np.flatnonzero(words >= TURN_WORDS).astype(np.int32)
     gain = np.minimum(1.0, words[row_of_turn] / FULL_WEIGHT_WORDS).astype(np.float32)
     turn_vectors = np.ascontiguousarray(vectors[row_of_turn, :SEMANTIC_DIMENSIONS])
@@ -223,8 +223,8 @@ def build_block(
         answer_target=np.array([target for _, target, _ in answer_list], np.int64),
         answer_weight=np.array([weight for _, _, weight in answer_list], np.float32),
         title_key=title_key(head.project, head.title) if head.document else 0,
-        name_row=np.repeat(np.arange(n, dtype=np.int32), [len(keys) for keys in names]),
-        name_key=np.array([key for keys in names for key in sorted(keys)], np.int64),
+        name_row=np.repeat(np.arange(n, dtype=np.int32), [len(keys) for keys in named]),
+        name_key=np.array([key for keys in named for key in keys], np.int64),
     )
 
 

@@ -22,6 +22,8 @@ PART_OF_WEIGHT: Final = 0.5
 MENTION_WEIGHT: Final = 0.85
 ANSWER_WEIGHT: Final = 0.8
 DEFINITION_WEIGHT: Final = 0.85
+# A name in more rows of documents than this says little about two that share it.
+RARE_NAME_ROWS: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,9 @@ class MemoryGraph:
     edge_target: Int32s
     edge_weight: Float32s
     documents: Bools  # (meetings,) which are documents: titles instead of speakers, no course of time
+    document_projects: tuple[str, ...]  # those that hold documents
+    document_keys: Int64s  # of their titles (`cofio.text.titles`), ascending
+    document_rows: Int32s  # the first row of each, in that order
     # from a row of a document to the first row of the document whose title it names
     definition_start: Int64s  # (n+1,) into definition_rows
     definition_rows: Int32s
@@ -194,6 +199,35 @@ class MemoryGraph:
         return {stem: tuple(numbers) for stem, numbers in found.items()}
 
     @cached_property
+    def rows_of_name(self) -> tuple[Int64s, Int64s, Int32s]:
+        """(keys, start, rows): the rare names of the documents, and the rows that hold each."""
+        pairs = np.concatenate(
+            [
+                np.empty((0, 2), np.int64),
+                *(
+                    np.stack((block.name_key, block.name_row + first), axis=1)
+                    for block, first in zip(self.blocks, self.meeting_rows[:-1], strict=True)
+                    if block.name_key.size
+                ),
+            ]
+        )
+        pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+        keys, number, held = np.unique(pairs[:, 0], return_inverse=True, return_counts=True)
+        rare = (held >= 2) & (held <= RARE_NAME_ROWS)
+        rows = pairs[rare[number], 1].astype(np.int32)
+        return keys[rare], np.concatenate(([0], np.cumsum(held[rare]))), rows
+
+    @cached_property
+    def names_of_row(self) -> tuple[Int64s, Int32s]:
+        """(start, names): the rare names that each row of a document holds, by their place in `rows_of_name`."""
+        _, start, rows = self.rows_of_name
+        names = np.repeat(np.arange(start.size - 1, dtype=np.int32), np.diff(start))
+        first = np.zeros(len(self.memory_ids) + 1, np.int64)
+        order = np.empty(rows.size, np.int64)
+        kernels.group_by_key(rows, len(self.memory_ids), first, order)
+        return first, names[order]
+
+    @cached_property
     def concepts_of_row(self) -> tuple[Int64s, Int32s]:
         """(start, concepts): the concepts that each row mentions, persons left out."""
         counts = np.diff(self.concept_start)
@@ -239,7 +273,8 @@ def assemble(
             np.repeat(np.arange(len(concepts)), np.diff(concept_start)) + n + context_first.size,
         ),
     }
-    definitions = _definition_edges(blocks, row_start)
+    document_keys, document_rows = _titles(blocks, row_start)
+    definitions = _definition_edges(blocks, row_start, document_keys, document_rows)
     edge_start, edge_target, edge_weight = _edges(
         parts, _answer_edges(blocks, row_start), definitions, n, context_first.size, concepts
     )
@@ -296,6 +331,9 @@ def assemble(
         edge_target=edge_target,
         edge_weight=edge_weight,
         documents=np.array([block.head.document for block in blocks], np.bool_),
+        document_projects=tuple(sorted({block.head.project for block in blocks if block.head.document})),
+        document_keys=document_keys,
+        document_rows=document_rows.astype(np.int32),
         definition_start=definition_start,
         definition_rows=definitions[1][order].astype(np.int32),
     )
@@ -370,21 +408,30 @@ def _answer_edges(blocks: Sequence[MeetingBlock], row_start: Int64s) -> tuple[In
     return np.array(source, np.int64), np.array(target, np.int64)
 
 
-def _definition_edges(blocks: Sequence[MeetingBlock], row_start: Int64s) -> tuple[Int64s, Int64s]:
-    """Each row of a document to the first row of every other document whose title it names."""
+def _titles(blocks: Sequence[MeetingBlock], row_start: Int64s) -> tuple[Int64s, Int64s]:
+    """The keys of all documents' titles, ascending, and the row with which each document begins."""
     titled = [i for i, block in enumerate(blocks) if block.head.document and block.words.size]
-    if not titled:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
     keys = np.array([blocks[i].title_key for i in titled], np.int64)
     order = np.argsort(keys, kind="stable")
-    keys, target = keys[order], row_start[np.array(titled)[order]]
-    named = np.concatenate([blocks[i].name_key for i in titled])
-    source = np.concatenate([blocks[i].name_row + row_start[i] for i in titled]).astype(np.int64)
+    return keys[order], row_start[np.array(titled, np.int64)[order]]
+
+
+def _definition_edges(
+    blocks: Sequence[MeetingBlock], row_start: Int64s, keys: Int64s, first_rows: Int64s
+) -> tuple[Int64s, Int64s]:
+    """Each row of a document to the first row of every other document whose title it names."""
+    named = np.concatenate([np.empty(0, np.int64), *(block.name_key for block in blocks)])
+    source = np.concatenate(
+        [
+            np.empty(0, np.int64),
+            *(block.name_row + start for block, start in zip(blocks, row_start[:-1], strict=True)),
+        ]
+    )
     first, last = np.searchsorted(keys, named, "left"), np.searchsorted(keys, named, "right")
     found = last - first
     source = np.repeat(source, found)
     within = np.arange(source.size) - np.repeat(np.cumsum(found) - found, found)
-    target = target[np.repeat(first, found) + within]
+    target = first_rows[np.repeat(first, found) + within]
     meeting = np.searchsorted(row_start, source, "right")
     elsewhere = meeting != np.searchsorted(row_start, target, "right")
     return source[elsewhere], target[elsewhere]

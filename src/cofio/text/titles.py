@@ -23,23 +23,21 @@ def title_key(project: str, title: str) -> int:
     return _key(project, _words(bare_title(title)))
 
 
-def name_keys(project: str, text: str) -> frozenset[int]:
-    """The keys of every run of at most eight words of `text` that could be a title.
+def names(project: str, text: str) -> dict[int, str]:
+    """Every run of at most eight words of `text` that could be a title, by its key.
 
     A run could be one if its first and its last word begin with a capital or a digit and no sentence ends in it.
     """
-    keys: set[int] = set()
+    found: dict[int, str] = {}
     for sentence in re.split(r"[.!?;:]\s+|[()\"“”]", text):
         words = _words(sentence)
         sharp = [word[0].isupper() or word[0].isdigit() for word in words]
         for first in range(len(words)):
-            if sharp[first]:
-                keys.update(
-                    _key(project, words[first : last + 1])
-                    for last in range(first, min(len(words), first + TITLE_WORDS))
-                    if sharp[last]
-                )
-    return frozenset(keys)
+            for last in range(first, min(len(words), first + TITLE_WORDS)):
+                if sharp[first] and sharp[last]:
+                    run = words[first : last + 1]
+                    found.setdefault(_key(project, run), " ".join(run))
+    return found
 
 
 def _words(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Definitions: from a passage that names a title to the document under that title."""
+"""What leads from one document to another: a title that it names, and rare names that both hold."""
 
 from __future__ import annotations
 
@@ -44,6 +44,46 @@ def spread_to_definitions(graph: MemoryGraph, evidence: Evidence, own: Float32s,
             add[at], own[place] * (BY_PASSAGE + BY_ITSELF * own[at] + BY_COVER * cover) / fan
         )
     return add
+
+
+def spread_through_names(
+    graph: MemoryGraph, evidence: Evidence, own: Float32s, seeds: int
+) -> tuple[Int32s, Float32s]:
+    """The rows that share a rare name with one of the best `seeds` candidates by `own`, and how strongly.
+
+        shared(n) = max_p own(p) · Σ idf/df of the names that p and n share · (.3 + .35 own(n) + .7 cov(n))
+                    / √log₂(2 + rows that share a name with p)
+
+    scaled to a greatest of 1 (lab 2 §3a); they may lie beyond the candidates. Nothing where there are no documents.
+    """
+    reached: dict[int, float] = {}
+    if not graph.documents.any():
+        return np.empty(0, np.int32), np.empty(0, np.float32)
+    start, names = graph.names_of_row
+    _, held_start, held = graph.rows_of_name
+    total = float(evidence.idf.sum()) or 1.0
+    for place in np.argsort(-own, kind="stable")[:seeds]:
+        passage = evidence.rows[place : place + 1]
+        worth: dict[int, float] = {}
+        for name in names[start[passage[0]] : start[passage[0] + 1]]:
+            rows = held[held_start[name] : held_start[name + 1]]
+            for row in rows.tolist():
+                worth[row] = worth.get(row, 0.0) + np.log1p(len(graph.memory_ids) / rows.size) / rows.size
+        worth.pop(int(passage[0]), None)
+        if not worth:
+            continue
+        rows = np.array(sorted(worth), np.int32)
+        at = np.minimum(np.searchsorted(evidence.rows, rows), evidence.rows.size - 1)
+        itself = np.where(evidence.rows[at] == rows, own[at], 0.0)
+        lacks = ~_holds(graph, evidence.terms, passage)[:, 0]
+        cover = (evidence.idf * lacks) @ _holds(graph, evidence.terms, rows) / total
+        fan = np.sqrt(np.log2(2.0 + rows.size))
+        gains = own[place] * (BY_PASSAGE + BY_ITSELF * itself + BY_COVER * cover) / fan
+        for row, gain in zip(rows.tolist(), gains.tolist(), strict=True):
+            reached[row] = max(reached.get(row, 0.0), gain * worth[row])
+    best = max(reached.values(), default=1.0)
+    found = np.array(sorted(reached), np.int32)
+    return found, np.array([reached[row] / best for row in found.tolist()], np.float32)
 
 
 def _holds(
