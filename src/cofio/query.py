@@ -15,7 +15,7 @@ import numpy as np
 from cofio import explain, rank
 from cofio.cue import Cue, read_cue
 from cofio.graph.bridges import LIMIT as BRIDGES
-from cofio.graph.bridges import Link, find_bridges
+from cofio.graph.bridges import Candidates, Link, find_bridges
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.documents import spread_through_names
 from cofio.graph.scope import Scope, scope
@@ -26,6 +26,7 @@ from cofio.records import (
     Activated,
     Answer,
     Bridge,
+    Filters,
     Float32s,
     Int32s,
     Level,
@@ -65,10 +66,20 @@ class _Findings:
     """What was found, as nodes of `graph`; scores are those that the answer shows."""
 
     direct: Mapping[Level, tuple[tuple[int, float], ...]]
+    turns: Mapping[int, tuple[int, ...]]  # of direct contexts
     activated: tuple[_Reached, ...]
     scores: Mapping[int, float]
     bridges: tuple[Link, ...]
     confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outside:
+    """The rest of the memory for a question that is asked of meetings by their ids: where its bridges lead."""
+
+    filters: Filters
+    bounds: Scope
+    asked_of: Int32s  # meetings
 
 
 async def recall(runtime: Runtime, question: Question) -> Answer:
@@ -85,14 +96,21 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
     if cached is not None:
         return dataclasses.replace(cached, processing_time_ms=_ms_since(started), stages_ms=stages.ms)
     with stages("prepare"):
-        bounds, cue = await asyncio.to_thread(_prepare, graph, question)
+        bounds, outside, cue = await asyncio.to_thread(_prepare, graph, question)
     with stages("encode"):
         encoded = await runtime.batcher.encode([cue.encoded_text], urgent=True)
     vector = _steered(encoded[0], question)
     with stages("search"):
         hits = await runtime.index.search(vector, _limits(question), in_pseudonyms(question.filters))
+        outside_hits: Sequence[Hit] = ()
+        if outside is not None:
+            wanted = {Level.EPISODE: SEEDS}
+            found = await runtime.index.search(vector, wanted, in_pseudonyms(outside.filters))
+            outside_hits = found[Level.EPISODE]
     with stages("activate"):
-        findings = await asyncio.to_thread(_find, graph, bounds, cue, vector, hits, question)
+        findings = await asyncio.to_thread(
+            _find, graph, bounds, outside, cue, vector, hits, outside_hits, question
+        )
     with stages("fetch"):
         shown = await shown_memories(runtime.database, _wanted(graph, findings))
     with stages("assemble"):
@@ -102,9 +120,26 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
     return answer
 
 
-def _prepare(graph: MemoryGraph, question: Question) -> tuple[Scope, Cue]:
+def _prepare(graph: MemoryGraph, question: Question) -> tuple[Scope, _Outside | None, Cue]:
     bounds = scope(graph, question.filters)
-    return bounds, read_cue(question.query, graph, bounds)
+    return bounds, _outside(graph, bounds, question), read_cue(question.query, graph, bounds)
+
+
+def _outside(graph: MemoryGraph, bounds: Scope, question: Question) -> _Outside | None:
+    """All that passes the filters but the one on meetings, in the projects of these meetings, without them."""
+    asked_of = np.flatnonzero(bounds.meetings).astype(np.int32)
+    if not question.filters.meeting_id or not question.enable_bridges or not asked_of.size:
+        return None
+    projects = tuple(sorted({graph.blocks[meeting].head.project for meeting in asked_of}))
+    filters = dataclasses.replace(question.filters, meeting_id=(), project=projects)
+    whole = scope(graph, filters)
+    meetings = whole.meetings & ~bounds.meetings
+    rows = whole.rows & meetings[graph.meeting_of_row]
+    return _Outside(
+        filters=filters,
+        bounds=dataclasses.replace(whole, meetings=meetings, rows=rows),
+        asked_of=asked_of,
+    )
 
 
 def _steered(semantic: Float32s, question: Question) -> Float32s:
@@ -124,15 +159,15 @@ def _limits(question: Question) -> Mapping[Level, int]:
 def _find(
     graph: MemoryGraph,
     bounds: Scope,
+    outside: _Outside | None,
     cue: Cue,
     vector: Float32s,
     hits: Mapping[Level, Sequence[Hit]],
+    outside_hits: Sequence[Hit],
     question: Question,
 ) -> _Findings:
-    # What the index holds and this version of the graph does not (or no more) is left out.
-    found_rows = [graph.row_of_memory.get(hit.memory_id) for hit in hits[Level.EPISODE]]
-    dense_rows = np.array([row for row in found_rows if row is not None], np.int32)
-    evidence = gather(graph, bounds, cue.stems, vector, np.union1d(dense_rows, cue.documents))
+    dense_rows = np.union1d(_rows_of(graph, hits[Level.EPISODE]), cue.documents)
+    evidence = gather(graph, bounds, cue.stems, vector, dense_rows)
     spreading = question.enable_activation
     activation = rank.rank_episodes(evidence, graph, cue, spreading=True)
     u = activation if spreading else rank.hybrid(evidence)
@@ -146,6 +181,7 @@ def _find(
     }
     levels = question.filters.level or tuple(Level)
     direct = {level: found if level in levels else () for level, found in direct.items()}
+    turns = _turns_of(graph, evidence, [node for node, _ in direct[Level.CONTEXT]], question)
     scores = {int(evidence.rows[i]): float(u[i]) for i in order}
     woken = _woken(graph, bounds, evidence, u, direct) if spreading or question.enable_bridges else None
     bridges: tuple[Link, ...] = ()
@@ -159,9 +195,23 @@ def _find(
         direct_rows = [row for row, _ in direct[Level.EPISODE]]
         near = direct_rows + [int(evidence.rows[i]) for i in order[len(direct_rows) :]]
         named, shares = spread_through_names(graph, evidence, rank.own_match(evidence, cue), NAME_SEEDS)
-        kept = bounds.rows[named]
+        rows, scores_there, inside = evidence.rows, activation, bounds.rows
+        if outside is not None:
+            there = gather(graph, outside.bounds, cue.stems, vector, _rows_of(graph, outside_hits))
+            rows, scores_there = there.rows, rank.rank_episodes(there, graph, cue, spreading=True)
+            inside = outside.bounds.rows
         bridges = find_bridges(
-            graph, evidence.rows, activation, (named[kept], shares[kept]), direct_rows, near, vector
+            graph,
+            Candidates(
+                rows=rows,
+                scores=scores_there,
+                named=named[inside[named]],
+                shares=shares[inside[named]],
+                asked_of=() if outside is None else outside.asked_of.tolist(),
+            ),
+            direct_rows,
+            near,
+            vector,
         )
     activated: tuple[_Reached, ...] = ()
     if woken is not None and spreading:
@@ -177,11 +227,18 @@ def _find(
         )
     return _Findings(
         direct=direct,
+        turns=turns,
         activated=activated,
         scores=scores,
         bridges=bridges,
         confidence=confidence,
     )
+
+
+def _rows_of(graph: MemoryGraph, hits: Sequence[Hit]) -> Int32s:
+    """The rows of the hits; what the index holds and this version of the graph does not (or no more) is left out."""
+    found = (graph.row_of_memory.get(hit.memory_id) for hit in hits)
+    return np.array([row for row in found if row is not None], np.int32)
 
 
 def _best_concepts(
@@ -206,6 +263,15 @@ def _best_contexts(
         : question.limit_per_level
     ]
     return tuple((len(graph.memory_ids) + int(numbers[i]), float(scores[i])) for i in order)
+
+
+def _turns_of(
+    graph: MemoryGraph, evidence: Evidence, nodes: Sequence[int], question: Question
+) -> Mapping[int, tuple[int, ...]]:
+    base = len(graph.memory_ids)
+    contexts = [node - base for node in nodes]
+    best = rank.best_turns(evidence, graph, contexts, spreading=question.enable_activation)
+    return {base + context: tuple(rows.tolist()) for context, rows in best.items()}
 
 
 def _woken(
@@ -287,7 +353,10 @@ def _assemble(
 ) -> Answer:
     direct = {
         level.label: tuple(
-            Recalled(**_common(shown[memory_id], score))
+            Recalled(
+                **_common(shown[memory_id], score),
+                turns=tuple(graph.memory_ids[row] for row in findings.turns.get(node, ())),
+            )
             for node, score in findings.direct[level]
             if (memory_id := graph.memory_id(node)) in shown
         )

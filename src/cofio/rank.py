@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -59,6 +59,8 @@ DEFINITION_SEEDS: Final = 5
 FULL_LENGTH_WORDS: Final = 25
 # A context is as good as the mean of its five best turns (lab 2 §2).
 CONTEXT_TURNS: Final = 5
+# How many of its turns a context found is shown with.
+SHOWN_TURNS: Final = 20
 # A concept's score: its label's share of the question, and its centroid.
 CONCEPT_LABEL: Final = 0.5
 # A concept that the question does not name is shown if its centroid is at least this near; below, it is noise.
@@ -147,6 +149,22 @@ def rank_contexts(
     if spreading:
         score = score + _meeting_prior(evidence, graph, cue, WEIGHTS)[graph.context_meeting[found]]
     return found.astype(np.int32), score.astype(np.float32)
+
+
+def best_turns(
+    evidence: Evidence, graph: MemoryGraph, contexts: Sequence[int], *, spreading: bool
+) -> Mapping[int, Int32s]:
+    """For each of these contexts its best candidate rows by F_L, at most twenty; by H with `spreading` off.
+
+    F_L marks the stretch of talk that answers, U the sentence: in this order the turns of the contexts reach
+    nDCG@10 .50 on QMSum dev and .51 on ethpm, by U .48 and .47.
+    """
+    score = content_spread(evidence, wide=True) if spreading else hybrid(evidence)
+    rows = evidence.rows
+    order = np.lexsort((rows, -score.round(6)))
+    order = order[evidence.turn[order] >= 0]
+    of = graph.context_of_row[rows[order]]
+    return {context: rows[order[of == context]][:SHOWN_TURNS] for context in contexts}
 
 
 def rank_concepts(

@@ -210,7 +210,11 @@ class MemoryMetadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recalled:
-    """A memory in an answer. `level` is `L0`, `L1` or `L2`."""
+    """A memory in an answer. `level` is `L0`, `L1` or `L2`.
+
+    `turns` are the memory ids of the episodes for which a context was found, at most twenty, the best first;
+    empty for other memories.
+    """
 
     memory_id: str
     content: str
@@ -218,6 +222,7 @@ class Recalled:
     score: float
     level: str
     metadata: MemoryMetadata
+    turns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,14 +84,46 @@ def test_paths_run_along_edges_of_the_graph(service: httpx.Client) -> None:
     assert strengths == sorted(strengths, reverse=True)
 
 
-def test_bridges_come_from_other_meetings_and_say_what_is_true(service: httpx.Client) -> None:
+def test_a_hit_that_plain_search_misses_beside_one_that_it_finds_is_a_bridge(service: httpx.Client) -> None:
+    beside = [
+        bridge
+        for question in ("Who will order the samples?", "What did the supplier say?", "How long does it take?")
+        for bridge in _query(service, question, limit_per_level=2, enable_activation=False)["bridge_memories"]
+        if "says this" in bridge["explanation"]
+    ]
+    assert beside
+    for bridge in beside:
+        anchor = service.get(f"/api/v2/memories/{bridge['connecting_memories'][0]}").json()
+        assert bridge["metadata"]["meeting_id"] == anchor["metadata"]["meeting_id"]
+        turns = bridge["metadata"]["position"] - anchor["metadata"]["position"]
+        side = "after" if turns > 0 else "before"
+        assert f"says this {abs(turns)} turn" in bridge["explanation"]
+        assert f"{side} {anchor['metadata']['speaker']}" in bridge["explanation"]
+
+
+def test_bridges_of_a_question_to_one_meeting_lead_out_of_it(service: httpx.Client) -> None:
+    question = "What did Grimvik Plast offer for the enclosure?"
+    (meeting,) = {
+        m["metadata"]["meeting_id"]
+        for m in _query(service, question, limit_per_level=1)["direct_results"]["L2"]
+    }
+    answer = _query(service, question, filters={"meeting_id": [meeting]})
+    assert {m["metadata"]["meeting_id"] for m in answer["direct_results"]["L2"]} == {meeting}
+    assert {m["metadata"]["meeting_id"] for m in answer["activated_memories"]} <= {meeting, None}
+    assert answer["bridge_memories"]
+    assert meeting not in {bridge["metadata"]["meeting_id"] for bridge in answer["bridge_memories"]}
+    dates = {bridge["metadata"]["date"] for bridge in answer["bridge_memories"]}
+    early = _query(service, question, filters={"meeting_id": [meeting], "date_to": min(dates)})
+    assert all(bridge["metadata"]["date"] <= min(dates) for bridge in early["bridge_memories"])
+
+
+def test_bridges_lead_from_one_meeting_to_another_and_say_what_is_true(service: httpx.Client) -> None:
     answer = _query(service, "What did Grimvik Plast offer for the enclosure?", limit_per_level=3)
-    direct = {m["metadata"]["meeting_id"] for m in answer["direct_results"]["L2"]}
     assert answer["bridge_memories"]
     for bridge in answer["bridge_memories"]:
-        assert bridge["metadata"]["meeting_id"] not in direct
         assert bridge["metadata"]["title"] in bridge["explanation"]
         anchor = service.get(f"/api/v2/memories/{bridge['connecting_memories'][0]}").json()
+        assert bridge["metadata"]["meeting_id"] != anchor["metadata"]["meeting_id"]
         assert anchor["metadata"]["title"] in bridge["explanation"]
         assert 0 <= bridge["novelty_score"] <= 1
         assert 0 < bridge["connection_score"] <= 1

@@ -77,7 +77,7 @@ async def _bridges(
 
 
 async def _follow_ups(corpus: Corpus, console: Console) -> Mapping[str, Figure]:
-    """An item of one meeting, asked of the whole set: the items of later meetings that follow it up.
+    """An item of one meeting, asked of that meeting: the items of later meetings that follow it up.
 
     Of the following items of which ten direct results hold no turn, the share of which five bridges hold one.
     """
@@ -85,7 +85,8 @@ async def _follow_ups(corpus: Corpus, console: Console) -> Mapping[str, Figure]:
     with progress_bar(console) as progress:
         wanted = list(_followed_up(corpus.dataset.meetings, corpus.dataset.items))
         for item, following in progress.track(wanted, description="Follow-ups"):
-            answer = await _answer(corpus, item.text, corpus.scope(), activation=False)
+            asked_of = corpus.scope(meeting_id=item.meeting_id)
+            answer = await _answer(corpus, item.text, asked_of, activation=False)
             direct = corpus.turns([memory.memory_id for memory in answer.direct_results["L2"]])[:DIRECT]
             bridges = set(corpus.turns([memory.memory_id for memory in answer.bridge_memories]))
             lost = [turns for turns in following if not turns & set(direct)]

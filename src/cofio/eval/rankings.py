@@ -113,21 +113,9 @@ async def activation_on_plus_10(corpus: Corpus, asked: Asked) -> Ranking:
 
 
 async def contexts(corpus: Corpus, asked: Asked) -> Ranking:
-    """The turns of the endpoint's contexts: context by context, inside one by the order of the direct episodes."""
+    """The turns of the endpoint's contexts: context by context, inside one in the order in which it names them."""
     answer = await recall(corpus.runtime, _question(asked, activation=True))
-    graph = corpus.runtime.live.current
-    place = {memory.memory_id: i for i, memory in enumerate(answer.direct_results["L2"])}
-    rows: list[int] = []
-    for context in answer.direct_results["L1"]:
-        number = graph.context_of_memory[context.memory_id]
-        held = range(int(graph.context_first[number]), int(graph.context_last[number]))
-        rows += sorted(
-            (row for row in held if graph.words[row] >= TURN_WORDS),
-            key=lambda row: place.get(graph.memory_ids[row], DEPTH),
-        )
-        if len(rows) >= DEPTH:
-            break
-    return corpus.turns_of_rows(rows)[:DEPTH]
+    return corpus.turns([turn for context in answer.direct_results["L1"] for turn in context.turns])[:DEPTH]
 
 
 # The names of the rows, in the order of the table.

@@ -12,9 +12,9 @@ from cofio.graph.csr import DEFINITION_WEIGHT, NEXT_WEIGHT, MemoryGraph
 from cofio.graph.spread import defined_by, unit_range
 from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s
 
-# + .3 · .6^(k'−k−1) for the k'-th meeting of a series when a direct hit is in its k-th: share of follow-ups of
-# an action item found in five bridges .27 → .46 (lab 2 §3c).
-LATER_WEIGHT: Final = 0.3
+# + .6 · .6^(k'−k−1) for the k'-th meeting of a series if the question is asked of its k-th: share of follow-ups of
+# an item found in five bridges .22 → .43 on ethpm dev; .3 gives .38, 1 gives .42.
+LATER_WEIGHT: Final = 0.6
 LATER_DECAY: Final = 0.6
 # + .5 for a document that shares rare names with a passage found: MuSiQue dev gold missed by ten hybrid hits and
 # found in five bridges .26 → .51; .25 and .75 gave .41 and .50.
@@ -58,33 +58,42 @@ class Link:
     novelty: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """What may become a bridge: `rows` with `scores` U, and `named` rows that share rare names, with `shares`.
+
+    If the question was `asked_of` meetings by their ids, these are its meetings, and no candidate is of one.
+    """
+
+    rows: Int32s
+    scores: Float32s
+    named: Int32s
+    shares: Float32s
+    asked_of: Sequence[int]
+
+
 def find_bridges(
     graph: MemoryGraph,
-    rows: Int32s,
-    scores: Float32s,
-    named: tuple[Int32s, Float32s],
+    candidates: Candidates,
     direct: Sequence[int],
     woken: Sequence[int],
     query: Float32s,
 ) -> tuple[Link, ...]:
-    """At most five bridges among the candidate `rows`, best first by B = mm(U) + .5 shared + .3 later
-    (DESIGN §3 point 10).
+    """At most five bridges, best first by B = mm(U) + .5 shared + .6 later (DESIGN §3 point 10).
 
-    `scores` are U, `named` are rows that share a rare name with the best documents, and how strongly, `direct` the direct hits, best first, and `woken` these and what comes next. A bridge is no
-    direct hit and has a link that can be named: to a woken row of another meeting, or, if it is worth more than
-    the weakest direct hit, to the hit beside which it was said. Novelty filters, it never scores: as a score it
-    does no better than chance (lab 2 §3).
+    `direct` are the direct hits, best first, and `woken` these and what comes next. A bridge is no direct hit and
+    has a link that can be named: to a woken row of another meeting, or, if it is worth more than the weakest
+    direct hit, to the hit beside which it was said. Novelty filters, it never scores: as a score it does no better
+    than chance (lab 2 §3).
     """
     if not direct:
         return ()
-    everything = np.union1d(rows, named[0]).astype(np.int32)
-    u = np.zeros(everything.size, np.float32)
-    u[np.searchsorted(everything, rows)] = unit_range(scores)
-    score = u.copy()
-    score[np.searchsorted(everything, named[0])] += NAME_WEIGHT * named[1]
-    rows = everything
+    rows = np.union1d(candidates.rows, candidates.named).astype(np.int32)
+    u = np.zeros(rows.size, np.float32)
+    u[np.searchsorted(rows, candidates.rows)] = unit_range(candidates.scores)
+    score = u + LATER_WEIGHT * _later(graph, candidates.asked_of)[graph.meeting_of_row[rows]]
+    score[np.searchsorted(rows, candidates.named)] += NAME_WEIGHT * candidates.shares
     beyond = float(u[np.isin(rows, direct)].min(initial=1.0))
-    score += LATER_WEIGHT * _later(graph, direct)[graph.meeting_of_row[rows]]
     anchors = [
         _Holds(row=row, concepts=_concepts_of(graph, row), terms=_rare_terms(graph, row)) for row in woken
     ]
@@ -93,6 +102,8 @@ def find_bridges(
         row = int(rows[i])
         beside = [hit for hit in direct if _too_near(graph, row, hit)]
         if row in beside or (beside and u[i] <= beyond):
+            continue
+        if not beside and any(_too_near(graph, row, link.row) for link in links):
             continue
         made = _link(graph, row, beside, anchors)
         if made is None:
@@ -108,17 +119,16 @@ def _too_near(graph: MemoryGraph, a: int, b: int) -> bool:
     return bool(graph.meeting_of_row[a] == graph.meeting_of_row[b]) and abs(a - b) <= NEAR
 
 
-def _later(graph: MemoryGraph, direct: Sequence[int]) -> Float32s:
-    """.6^(k'−k−1) of each meeting that follows the best direct hit's in its series; 0 for all others."""
+def _later(graph: MemoryGraph, asked_of: Sequence[int]) -> Float32s:
+    """.6^(k'−k−1) of each meeting that follows one that was asked of in its series; 0 for all others."""
     later = np.zeros(len(graph.blocks), np.float32)
-    meeting = int(graph.meeting_of_row[direct[0]])
-    series = int(graph.meeting_series[meeting])
-    if series >= 0:
-        members = np.flatnonzero(graph.meeting_series == series)
-        days = graph.meeting_day[members]
-        following = members[np.lexsort((members, days))]
-        following = following[graph.meeting_day[following] > graph.meeting_day[meeting]]
-        later[following] = LATER_DECAY ** np.arange(following.size)
+    for meeting in asked_of:
+        series, day = graph.meeting_series[meeting], graph.meeting_day[meeting]
+        following = np.flatnonzero(
+            (graph.meeting_series == series) & (series >= 0) & (graph.meeting_day > day) & (day > 0)
+        )
+        following = following[np.lexsort((following, graph.meeting_day[following]))]
+        later[following] = np.maximum(later[following], LATER_DECAY ** np.arange(following.size))
     return later
 
 
