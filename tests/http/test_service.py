@@ -87,7 +87,11 @@ def test_paths_run_along_edges_of_the_graph(service: httpx.Client) -> None:
 def test_a_hit_that_plain_search_misses_beside_one_that_it_finds_is_a_bridge(service: httpx.Client) -> None:
     beside = [
         bridge
-        for question in ("Who will order the samples?", "What did the supplier say?", "How long does it take?")
+        for question in (
+            "Who will order the samples?",
+            "What did the supplier say?",
+            "How long does it take?",
+        )
         for bridge in _query(service, question, limit_per_level=2, enable_activation=False)["bridge_memories"]
         if "says this" in bridge["explanation"]
     ]

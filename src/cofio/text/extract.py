@@ -21,8 +21,10 @@ _CLAUSE_MARKS: Final = (",", ";", ":", "…", "–", "—", "...")
 
 
 def is_document(transcript: Transcript) -> bool:
-    """Whether this is prose under a title rather than talk: nobody is named, and nothing has a time."""
-    return all(u.speaker is None and u.start_s is None and u.end_s is None for u in transcript.utterances)
+    """Whether this is a passage under a title rather than talk: one piece, said by nobody at no time."""
+    return len(transcript.utterances) == 1 and all(
+        u.speaker is None and u.start_s is None and u.end_s is None for u in transcript.utterances
+    )
 
 
 def episodes(transcript: Transcript, *, document_title: str | None = None) -> tuple[Episode, ...]:

@@ -1,4 +1,4 @@
-"""One real service for all HTTP tests: a process of its own, the real model, the sample meetings loaded."""
+"""What several tests share: one real service, and one small labelled folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from labelled_folder import write_labelled
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def free_port() -> int:
@@ -23,6 +24,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A process of its own with the real model and the sample meetings loaded."""
     folder = tmp_path_factory.mktemp("service")
     port = free_port()
     command = [
@@ -53,3 +55,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         process.terminate()
         assert process.wait(30) == 0, (folder / "log").read_text()
     assert "Traceback" not in (folder / "log").read_text()
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a few labelled meetings, conversations and passages."""
+    folder = tmp_path_factory.mktemp("labelled")
+    write_labelled(folder)
+    return folder

@@ -1,0 +1,101 @@
+"""Documents, which have a title and no speaker: a title leads to what it names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hash_encoder import HashEncoder
+
+from cofio.ingest import ingest
+from cofio.maintain import delete_meeting
+from cofio.query import recall
+from cofio.records import Answer, MeetingInput, Question
+from cofio.runtime import Runtime, open_runtime
+from cofio.settings import Settings
+
+DOCUMENTS = {
+    "Blue Kiln": "Blue Kiln is a 1974 film directed by Mara Lindqvist about a village potter and his sons.",
+    "Mara Lindqvist": "She grew up in a fishing village and was born in the harbour town of Rauma in 1931.",
+    "Red Kiln": "Red Kiln is a restaurant that serves bread and soup to students.",
+    "Rauma (town)": "The place is known for its lace and its wooden houses on the west coast.",
+    "Winter Prize": "The jury of 1975 gave it to a village potter story and to Mara Lindqvist for her camera.",
+    **{f"Filler {i}": f"Number {i} of the {word} that nobody asks about." for i, word in enumerate(
+        ("ships", "trees", "songs", "hats", "rivers", "coins", "birds", "doors", "stones", "lamps", "roads", "shoes")
+    )},
+}  # fmt: skip
+
+
+def _passages(external_id: str, title: str, *texts: str) -> MeetingInput:
+    turns = json.dumps([{"text": text} for text in texts])
+    return MeetingInput(title=title, transcript=turns, external_id=external_id)
+
+
+@pytest.fixture
+async def runtime(tmp_path: Path) -> AsyncIterator[Runtime]:
+    async with open_runtime(Settings(data_dir=tmp_path / "store"), HashEncoder()) as opened:
+        for title, text in DOCUMENTS.items():
+            await ingest(opened, _passages(title, title, text))
+        yield opened
+
+
+def _titles(answer: Answer, limit: int) -> list[str | None]:
+    return [memory.metadata.title for memory in answer.direct_results["L2"]][:limit]
+
+
+async def test_the_answer_stands_in_the_document_whose_title_the_found_one_names(runtime: Runtime) -> None:
+    question = Question(query="Where was the director of Blue Kiln brought up?")
+    assert _titles(await recall(runtime, question), 2) == ["Blue Kiln", "Mara Lindqvist"]
+    plain = Question(query=question.query, enable_activation=False)
+    assert "Mara Lindqvist" not in _titles(await recall(runtime, plain), 2)
+
+
+async def test_the_way_to_a_definition_is_told(runtime: Runtime) -> None:
+    answer = await recall(
+        runtime,
+        Question(
+            query="Who stood behind the camera of Blue Kiln?", limit_per_level=1, enable_activation=False
+        ),
+    )
+    told = {bridge.metadata.title: bridge.explanation for bridge in answer.bridge_memories}
+    assert told["Mara Lindqvist"] == "“Mara Lindqvist” is a document of that name, and “Blue Kiln” names it."
+    assert told["Winter Prize"] == "“Winter Prize” names “Mara Lindqvist”, as does “Blue Kiln”."
+
+
+async def test_activation_runs_along_a_title(runtime: Runtime) -> None:
+    answer = await recall(
+        runtime,
+        Question(
+            query="Which film of 1974 is about a village potter?", limit_per_level=1, enable_bridges=False
+        ),
+    )
+    graph = runtime.live.current
+    (seed,) = (memory.memory_id for memory in answer.direct_results["L2"])
+    there = next(
+        m for m in answer.activated_memories if m.level == "L2" and m.metadata.title == "Mara Lindqvist"
+    )
+    assert there.path[0] == seed
+    assert graph.memory_ids.index(there.memory_id) in graph.definition_rows
+
+
+async def test_a_deleted_document_is_named_no_more(runtime: Runtime) -> None:
+    target = runtime.live.current
+    ids = {block.head.title: block.head.meeting_id for block in target.blocks}
+    before = target.definition_rows.size
+    await delete_meeting(runtime, ids["Mara Lindqvist"])
+    assert runtime.live.current.definition_rows.size < before
+    answer = await recall(runtime, Question(query="Who directed Blue Kiln?", limit_per_level=50))
+    assert "Mara Lindqvist" not in _titles(answer, 50)
+
+
+async def test_talk_without_names_is_no_document(runtime: Runtime) -> None:
+    said = "the kiln is too hot today", "then let us wait until tomorrow", "yes that is better"
+    await ingest(runtime, _passages("talk", "Blue Kiln", *said))
+    graph = runtime.live.current
+    talk = next(
+        i for i, block in enumerate(graph.blocks) if block.head.title == "Blue Kiln" and block.words.size > 1
+    )
+    assert not graph.documents[talk]
+    assert graph.documents.sum() == len(DOCUMENTS)
