@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
+import networkx as nx
 import pytest
 from hash_encoder import HashEncoder
 
+from cofio.graphml import export_graphml
 from cofio.ingest import ingest
-from cofio.maintain import delete_meeting
+from cofio.maintain import delete_meeting, get_memory
 from cofio.query import recall
 from cofio.records import Answer, MeetingInput, Question
 from cofio.runtime import Runtime, open_runtime
@@ -78,6 +81,22 @@ async def test_activation_runs_along_a_title(runtime: Runtime) -> None:
     )
     assert there.path[0] == seed
     assert graph.memory_ids.index(there.memory_id) in graph.definition_rows
+    for here, after in pairwise(there.path):
+        neighbours = (await get_memory(runtime, here)).neighbours
+        assert after in {neighbour.memory_id for neighbour in neighbours}
+    named = (await get_memory(runtime, there.memory_id)).neighbours
+    assert {n.content[:9] for n in named if (n.kind, n.direction) == ("names", "in")} == {
+        "Blue Kiln",
+        "The jury ",
+    }
+
+
+async def test_the_exported_graph_holds_the_way_from_title_to_title(runtime: Runtime, tmp_path: Path) -> None:
+    await export_graphml(runtime, tmp_path / "memory.graphml")
+    graph = nx.read_graphml(tmp_path / "memory.graphml", force_multigraph=True)
+    named = [(a, b) for a, b, kind in graph.edges(data="kind") if kind == "names"]
+    assert len(named) == 3  # the film and the prize name the director, the director's page the town
+    assert {graph.nodes[b]["title"] for _, b in named} == {"Mara Lindqvist", "Rauma (town)"}
 
 
 async def test_a_deleted_document_is_named_no_more(runtime: Runtime) -> None:

@@ -8,22 +8,37 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import networkx as nx
+import numpy as np
 
-from cofio.records import Level
+from cofio.graph.csr import DEFINITION_WEIGHT, MemoryGraph
+from cofio.records import NAMES, Level
 from cofio.runtime import Runtime
 from cofio.store.database import queries
 
 
 async def export_graphml(runtime: Runtime, path: Path) -> tuple[int, int]:
-    """`path` holds every memory and every typed edge of the truth; returns how many of each."""
+    """`path` holds every memory and every edge, stored or from title to title; returns how many of each."""
     async with runtime.database.read() as connection:
         nodes = [row async for row in queries.all_nodes(connection)]
         edges = [row async for row in queries.all_edges(connection)]
-    await asyncio.to_thread(_write, nodes, edges, path)
-    return len(nodes), len(edges)
+    known = frozenset(row["memory_id"] for row in nodes)
+    named = [pair for pair in _named(runtime.live.current) if known.issuperset(pair)]
+    await asyncio.to_thread(_write, nodes, edges, named, path)
+    return len(nodes), len(edges) + len(named)
 
 
-def _write(nodes: Sequence[sqlite3.Row], edges: Sequence[sqlite3.Row], path: Path) -> None:
+def _named(graph: MemoryGraph) -> Sequence[tuple[str, str]]:
+    source = np.repeat(np.arange(len(graph.memory_ids)), np.diff(graph.definition_start))
+    pairs = zip(source.tolist(), graph.definition_rows.tolist(), strict=True)
+    return [(graph.memory_ids[a], graph.memory_ids[b]) for a, b in dict.fromkeys(pairs)]
+
+
+def _write(
+    nodes: Sequence[sqlite3.Row],
+    edges: Sequence[sqlite3.Row],
+    named: Sequence[tuple[str, str]],
+    path: Path,
+) -> None:
     graph = nx.MultiDiGraph()
     for row in nodes:
         # GraphML knows no null: what a memory does not have is left out.
@@ -35,4 +50,6 @@ def _write(nodes: Sequence[sqlite3.Row], edges: Sequence[sqlite3.Row], path: Pat
         graph.add_node(row["memory_id"], level=Level(row["level"]).label, **facts)
     for row in edges:
         graph.add_edge(row["source"], row["target"], key=row["kind"], kind=row["kind"], weight=row["weight"])
+    for source, target in named:
+        graph.add_edge(source, target, key=NAMES, kind=NAMES, weight=DEFINITION_WEIGHT)
     nx.write_graphml(graph, path)

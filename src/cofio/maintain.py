@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cofio.records import Deletion, Level, MeetingPage, MeetingSummary, MemoryDetail
+import numpy as np
+
+from cofio.graph.csr import DEFINITION_WEIGHT
+from cofio.graph.spread import defined_by, naming
+from cofio.records import NAMES, Deletion, Level, MeetingPage, MeetingSummary, MemoryDetail, Neighbour
 from cofio.runtime import Runtime
 from cofio.store import meetings, outbox, recalled
 from cofio.store.database import queries
@@ -42,8 +46,31 @@ async def get_meeting(runtime: Runtime, meeting_id: str) -> MeetingSummary:
 
 
 async def get_memory(runtime: Runtime, memory_id: str) -> MemoryDetail:
-    """One memory with its neighbours; raises `NotFound`."""
-    return await recalled.memory_detail(runtime.database, memory_id)
+    """One memory with its neighbours; raises `NotFound`.
+
+    What a document names is found by comparing all titles, so these neighbours come from the graph.
+    """
+    detail = await recalled.memory_detail(runtime.database, memory_id)
+    graph = runtime.live.current
+    row = graph.row_of_memory.get(memory_id)
+    if row is None or not graph.definition_rows.size:
+        return detail
+    ends = [("out", graph.memory_ids[end]) for end in defined_by(graph, np.array([row], np.int32))]
+    ends += [("in", graph.memory_ids[end]) for end in naming(graph, row)]
+    shown = await recalled.shown_memories(runtime.database, frozenset(end for _, end in ends))
+    named = [
+        Neighbour(
+            kind=NAMES,
+            direction=direction,
+            weight=DEFINITION_WEIGHT,
+            memory_id=end,
+            level=Level.EPISODE.label,
+            content=shown[end].content,
+        )
+        for direction, end in dict.fromkeys(ends)
+        if end in shown
+    ]
+    return replace(detail, neighbours=(*detail.neighbours, *named[: recalled.NEIGHBOURS]))
 
 
 async def delete_meeting(runtime: Runtime, meeting_id: str) -> Deletion:

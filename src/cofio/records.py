@@ -57,6 +57,10 @@ class EdgeKind(enum.StrEnum):
     ANSWERS = "answers"  # episode → the question it answers
 
 
+# From a document to one whose title it names: not stored, as every new title may add some.
+NAMES: Final = "names"
+
+
 class ConceptKind(enum.StrEnum):
     """What an L0 concept is."""
 

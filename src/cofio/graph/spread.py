@@ -156,6 +156,12 @@ def defined_by(graph: MemoryGraph, rows: Int32s) -> Int32s:
     )
 
 
+def naming(graph: MemoryGraph, row: int) -> Int32s:
+    """The rows of documents that name the title of the document that begins at `row`."""
+    places = np.flatnonzero(graph.definition_rows == row)
+    return np.unique(np.searchsorted(graph.definition_start, places, "right") - 1).astype(np.int32)
+
+
 def wake(graph: MemoryGraph, scope: Scope, seeds: Int32s, strengths: Float32s) -> Wake:
     """Best-first activation from the seeds, inside the scope: at most `WAKE_LIMIT` nodes above `WAKE_FLOOR`."""
     nodes = graph.nodes
