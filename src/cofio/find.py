@@ -1,0 +1,285 @@
+"""What a question finds in the graph: direct hits, what the spread wakes beyond them, and bridges."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from cofio import rank
+from cofio.cue import Cue
+from cofio.graph.bridges import LIMIT as BRIDGES
+from cofio.graph.bridges import Candidates, Link, find_bridges
+from cofio.graph.csr import MemoryGraph
+from cofio.graph.documents import spread_through_names
+from cofio.graph.scope import Scope, scope
+from cofio.graph.spread import SEEDS, Evidence, Wake, gather, wake
+from cofio.records import Filters, Float32s, Int32s, Level, Question
+from cofio.store.vectors import Hit
+
+# A direct hit starts with its share of the best score; what only matched the question by itself, below the
+# direct hits, starts with this much less, so that a way through a direct hit is preferred as its path.
+OWN_MATCH: Final = 0.25
+# Contexts and concepts that the spread reaches stand behind the episodes it reached.
+UPPER_LEVELS: Final = 0.5
+# Below this confidence nothing was found: no bridge leads away from nothing.
+LEAST_CONFIDENCE: Final = 0.05
+# Passages whose rare names lead on to other documents (lab 2 §3a).
+NAME_SEEDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """A node that the spread woke, its strength in (0, 1], and the nodes from the seed to it, both included."""
+
+    node: int
+    strength: float
+    path: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What was found, as nodes of `graph`; scores are those that the answer shows."""
+
+    direct: Mapping[Level, tuple[tuple[int, float], ...]]
+    turns: Mapping[int, tuple[int, ...]]  # of direct contexts
+    activated: tuple[Reached, ...]
+    scores: Mapping[int, float]
+    bridges: tuple[Link, ...]
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """The rest of the memory for a question that is asked of meetings by their ids: where its bridges lead."""
+
+    filters: Filters
+    bounds: Scope
+    asked_of: Int32s  # meetings
+
+
+def outside_of(graph: MemoryGraph, bounds: Scope, question: Question) -> Outside | None:
+    """All that passes the filters but the one on meetings, in the projects of these meetings, without them."""
+    asked_of = np.flatnonzero(bounds.meetings).astype(np.int32)
+    if not question.filters.meeting_id or not question.enable_bridges or not asked_of.size:
+        return None
+    projects = tuple(sorted({graph.blocks[meeting].head.project for meeting in asked_of}))
+    filters = dataclasses.replace(question.filters, meeting_id=(), project=projects)
+    whole = scope(graph, filters)
+    meetings = whole.meetings & ~bounds.meetings
+    rows = whole.rows & meetings[graph.meeting_of_row]
+    return Outside(
+        filters=filters,
+        bounds=dataclasses.replace(whole, meetings=meetings, rows=rows),
+        asked_of=asked_of,
+    )
+
+
+def find(
+    graph: MemoryGraph,
+    bounds: Scope,
+    outside: Outside | None,
+    cue: Cue,
+    vector: Float32s,
+    hits: Mapping[Level, Sequence[Hit]],
+    outside_hits: Sequence[Hit],
+    question: Question,
+) -> Findings:
+    """What `question` finds inside `bounds`; its bridges lead to the `outside` if there is one.
+
+    `hits` and `outside_hits` are what the vector index returned for `vector`, the question's 400 dimensions.
+    """
+    dense_rows = np.union1d(_rows_of(graph, hits[Level.EPISODE]), cue.documents)
+    evidence = gather(graph, bounds, cue.stems, vector, dense_rows)
+    spreading = question.enable_activation
+    activation = rank.rank_episodes(evidence, graph, cue, spreading=True)
+    u = activation if spreading else rank.hybrid(evidence)
+    order = _best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
+    direct = {
+        Level.CONCEPT: _best_concepts(
+            graph, bounds, cue, vector, hits[Level.CONCEPT], question.limit_per_level
+        ),
+        Level.CONTEXT: _best_contexts(graph, evidence, cue, question),
+        Level.EPISODE: tuple((int(evidence.rows[i]), float(u[i])) for i in order[: question.limit_per_level]),
+    }
+    levels = question.filters.level or tuple(Level)
+    direct = {level: found if level in levels else () for level, found in direct.items()}
+    turns = _turns_of(graph, evidence, [node for node, _ in direct[Level.CONTEXT]], question)
+    scores = {int(evidence.rows[i]): float(u[i]) for i in order}
+    bridges: tuple[Link, ...] = ()
+    confidence = rank.confidence(evidence, graph, cue)
+    if question.enable_bridges and Level.EPISODE in levels and confidence >= LEAST_CONFIDENCE:
+        inside = _Found(bounds=bounds, evidence=evidence, activation=activation)
+        hits_shown = [row for row, _ in direct[Level.EPISODE]]
+        near = [int(evidence.rows[i]) for i in order[len(hits_shown) :]]
+        bridges = _bridges(graph, inside, outside, cue, vector, outside_hits, hits_shown, near)
+    activated: tuple[Reached, ...] = ()
+    if spreading:
+        woken = _woken(graph, bounds, evidence, u, direct)
+        taken = {node for found in direct.values() for node, _ in found} | {link.row for link in bridges}
+        beyond = (
+            (node, strength)
+            for node, strength in _activated(graph, evidence, u, order, woken)
+            if node not in taken and _level(graph, node) in levels
+        )
+        activated = tuple(
+            Reached(node=node, strength=strength, path=woken.path(node))
+            for node, strength in islice(beyond, question.max_activations)
+        )
+    return Findings(
+        direct=direct,
+        turns=turns,
+        activated=activated,
+        scores=scores,
+        bridges=bridges,
+        confidence=confidence,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What a question finds in one scope: `activation` is U of the evidence's rows."""
+
+    bounds: Scope
+    evidence: Evidence
+    activation: Float32s
+
+
+def _bridges(
+    graph: MemoryGraph,
+    inside: _Found,
+    outside: Outside | None,
+    cue: Cue,
+    vector: Float32s,
+    outside_hits: Sequence[Hit],
+    direct: Sequence[int],
+    near: Sequence[int],
+) -> tuple[Link, ...]:
+    """Bridges from the direct rows and those that come next, to the same scope or, if there is one, to the outside."""
+    named, shares = spread_through_names(
+        graph, inside.evidence, rank.own_match(inside.evidence, cue), NAME_SEEDS
+    )
+    there = inside
+    if outside is not None:
+        evidence = gather(graph, outside.bounds, cue.stems, vector, _rows_of(graph, outside_hits))
+        activation = rank.rank_episodes(evidence, graph, cue, spreading=True)
+        there = _Found(bounds=outside.bounds, evidence=evidence, activation=activation)
+    kept = there.bounds.rows[named]
+    candidates = Candidates(
+        rows=there.evidence.rows,
+        scores=there.activation,
+        named=named[kept],
+        shares=shares[kept],
+        asked_of=() if outside is None else outside.asked_of.tolist(),
+    )
+    return find_bridges(graph, candidates, direct, [*direct, *near], vector)
+
+
+def _rows_of(graph: MemoryGraph, hits: Sequence[Hit]) -> Int32s:
+    """The rows of the hits; what the index holds and this version of the graph does not (or no more) is left out."""
+    found = (graph.row_of_memory.get(hit.memory_id) for hit in hits)
+    return np.array([row for row in found if row is not None], np.int32)
+
+
+def _best_concepts(
+    graph: MemoryGraph, bounds: Scope, cue: Cue, vector: Float32s, hits: Sequence[Hit], limit: int
+) -> tuple[tuple[int, float], ...]:
+    near = [number for hit in hits if (number := graph.concept_of_memory.get(hit.memory_id)) is not None]
+    numbers, scores = rank.rank_concepts(graph, cue, vector, near)
+    base = len(graph.memory_ids) + len(graph.context_ids)
+    allowed = bounds.nodes[base + numbers]
+    numbers, scores = numbers[allowed], scores[allowed]
+    order = np.lexsort((numbers, -scores.round(6)))[:limit]
+    return tuple((base + int(numbers[i]), float(scores[i])) for i in order)
+
+
+def _best_contexts(
+    graph: MemoryGraph, evidence: Evidence, cue: Cue, question: Question
+) -> tuple[tuple[int, float], ...]:
+    # A context has many speakers and types: under a filter it is found by the turns that pass.
+    numbers, scores = rank.rank_contexts(evidence, graph, cue, spreading=question.enable_activation)
+    ids = [graph.context_ids[number] for number in numbers]
+    order = sorted(range(len(ids)), key=lambda i: (-round(float(scores[i]), 6), ids[i]))[
+        : question.limit_per_level
+    ]
+    return tuple((len(graph.memory_ids) + int(numbers[i]), float(scores[i])) for i in order)
+
+
+def _turns_of(
+    graph: MemoryGraph, evidence: Evidence, nodes: Sequence[int], question: Question
+) -> Mapping[int, tuple[int, ...]]:
+    base = len(graph.memory_ids)
+    contexts = [node - base for node in nodes]
+    best = rank.best_turns(evidence, graph, contexts, spreading=question.enable_activation)
+    return {base + context: tuple(rows.tolist()) for context, rows in best.items()}
+
+
+def _woken(
+    graph: MemoryGraph,
+    bounds: Scope,
+    evidence: Evidence,
+    u: Float32s,
+    direct: Mapping[Level, Sequence[tuple[int, float]]],
+) -> Wake:
+    """Best-first activation from the direct results, and from what matched the question by itself."""
+    own = rank.hybrid(evidence)
+    strongest = np.argsort(-own, kind="stable")[: 2 * SEEDS]
+    peak = max(float(u.max(initial=0.0)), 1e-9)
+    seeds = [int(row) for row in evidence.rows[strongest]]
+    strengths = [OWN_MATCH * float(value) for value in own[strongest]]
+    for level, found in direct.items():
+        best = max((score for _, score in found), default=0.0)
+        top = peak if level is Level.EPISODE else best / UPPER_LEVELS
+        seeds += [node for node, _ in found]
+        strengths += [max(score, 0.0) / top if top > 0 else 0.0 for _, score in found]
+    kept = [
+        (seed, min(strength, 1.0)) for seed, strength in zip(seeds, strengths, strict=True) if strength > 0.0
+    ]
+    return wake(
+        graph,
+        bounds,
+        np.array([seed for seed, _ in kept], np.int32),
+        np.array([strength for _, strength in kept], np.float32),
+    )
+
+
+def _activated(
+    graph: MemoryGraph, evidence: Evidence, u: Float32s, order: Sequence[int], woken: Wake
+) -> list[tuple[int, float]]:
+    """Everything that was woken as (node, strength), strongest first; nothing of no strength.
+
+    An episode's strength is its share of the best U, which measured best (half of the gold that plain hybrid
+    search misses is in ten such slots; lab 1 §2); where U is not known, and for contexts and concepts, it is what
+    best-first activation brought. The path is the strongest way from a seed.
+    """
+    peak = max(float(u.max(initial=0.0)), 1e-9)
+    reached: dict[int, float] = {}
+    for i in order:
+        reached[int(evidence.rows[i])] = min(1.0, max(0.0, float(u[i]) / peak))
+    weakest = min(reached.values(), default=1.0)
+    for node in woken.nodes:
+        if int(node) not in reached:
+            strength = float(woken.strength[node])
+            episode = node < len(graph.memory_ids)
+            reached[int(node)] = min(strength, weakest) if episode else UPPER_LEVELS * strength
+    best = sorted(reached, key=lambda node: (-round(reached[node], 6), graph.memory_id(node)))
+    return [(node, reached[node]) for node in best if reached[node] > 0.0]
+
+
+def _level(graph: MemoryGraph, node: int) -> Level:
+    n, c = len(graph.memory_ids), len(graph.context_ids)
+    return Level.EPISODE if node < n else Level.CONTEXT if node < n + c else Level.CONCEPT
+
+
+def _best(graph: MemoryGraph, rows: Int32s, scores: Float32s, limit: int) -> list[int]:
+    """The places of the best `limit` rows, best first; of equal scores the lower memory id goes first."""
+    rounded = scores.round(6)
+    places = np.arange(rows.size)
+    if rows.size > limit:
+        least = -np.partition(-rounded, limit - 1)[limit - 1]
+        places = np.flatnonzero(rounded >= least)  # with everything that ties for the last place
+    return sorted(places.tolist(), key=lambda i: (-float(rounded[i]), graph.memory_ids[rows[i]]))[:limit]
