@@ -30,7 +30,7 @@ from cofio.errors import (
     Unavailable,
 )
 from cofio.eval.command import CACHE, as_json, evaluate, shortfalls, show
-from cofio.eval.datasets import SETS, read_dataset, read_samples
+from cofio.eval.datasets import read_dataset, read_samples
 from cofio.eval.harness import AskedOf
 from cofio.graphml import export_graphml
 from cofio.loading import remember, send
@@ -225,7 +225,7 @@ def measure(
     data: Annotated[
         Path, typer.Option(help="Folder that holds the sets; the sample meetings' with --quick.")
     ] = Path("data"),
-    set_name: Annotated[str | None, typer.Option("--set", help=f"One of {', '.join(SETS)}.")] = None,
+    set_name: Annotated[str | None, typer.Option("--set", help="Name of the set: its folder.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure the sample meetings; exits with 1 when quality dropped.")
     ] = False,

@@ -106,7 +106,7 @@ def test_meetings_with_items_and_topics_are_measured_by_them(labelled: Path, tmp
     ("arguments", "says"),
     [
         (["--data", "/nowhere", "--set", "locomo"], "holds no folder locomo"),
-        (["--set", "nothing"], "there is no set nothing"),
+        (["--set", "nothing"], "holds no folder nothing; it holds meetings"),
         ([], "name a set"),
     ],
     ids=["no folder", "no set", "nothing asked"],

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from labelled_folder import write
 
 from cofio.errors import InvalidInput
 from cofio.eval.datasets import read_dataset, read_samples
@@ -55,12 +56,25 @@ def test_the_samples_have_a_gold_turn_for_every_quote() -> None:
         assert bool(question.gold) == question.answerable, question.question_id
 
 
-@pytest.mark.parametrize(
-    ("name", "says"), [("nowhere", "there is no set nowhere"), ("qmsum", "holds no folder qmsum")]
-)
-def test_a_set_that_is_not_there_is_named(labelled: Path, name: str, says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
-        read_dataset(labelled, name)
+def test_a_set_that_is_not_there_is_named_with_those_that_are(labelled: Path) -> None:
+    with pytest.raises(InvalidInput, match="no folder nowhere; it holds ami_icsi, locomo, musique"):
+        read_dataset(labelled, "nowhere")
+
+
+def test_the_files_of_a_set_tell_what_it_is_and_the_least_is_enough(tmp_path: Path) -> None:
+    turns = [{"turn_id": "1", "text": "The ferry leaves from the northern pier at nine."}]
+    write(tmp_path / "new" / "meetings.jsonl", [{"meeting_id": "m", "turns": turns}])
+    write(
+        tmp_path / "new" / "queries.jsonl",
+        [
+            {"query_id": "1", "query": "Where does it leave?", "meeting_id": "m", "gold_turn_ids": ["1"]},
+            {"query_id": "2", "query": "Who rows?", "meeting_id": "m", "category": "adversarial"},
+            {"query_id": "3", "query": "Who steers?", "meeting_id": "m"},
+        ],
+    )
+    dataset = read_dataset(tmp_path, "new")
+    assert (dataset.name, len(dataset.meetings), dataset.skipped) == ("new", 1, 1)
+    assert [(q.category, q.answerable) for q in dataset.questions] == [("all", True), ("adversarial", False)]
 
 
 @pytest.mark.parametrize(

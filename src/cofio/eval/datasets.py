@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -21,6 +21,9 @@ from cofio.text.terms import count_words
 # Gold turns of fewer words ("Yeah, right.") carry nothing that could be recalled; spans marked by people are
 # full of them (lab 1).
 GOLD_WORDS: Final = 5
+
+# The category of questions that nothing in the set answers.
+UNANSWERABLE: Final = "adversarial"
 
 # A turn as the labels name it: meeting id and turn id.
 TurnKey = tuple[str, str]
@@ -93,12 +96,22 @@ class Dataset:
 
 
 def read_dataset(folder: Path, name: str) -> Dataset:
-    """The set `name` under `folder`; raises InvalidInput if there is no such set, or a file of it is missing."""
-    if name not in SETS:
-        raise InvalidInput(f"there is no set {name}; known are {', '.join(SETS)}", field="set")
-    if not (folder / name).is_dir():
-        raise InvalidInput(f"{folder} holds no folder {name}", field="data")
-    return SETS[name](folder / name)
+    """The set in the folder `name` under `folder`; its files tell what kind of set it is.
+
+    `sessions` are conversations in dated sittings, `passages` documents, `meetings` meetings. Raises InvalidInput
+    if there is no such folder, or a file of it is missing or cannot be read.
+    """
+    place = folder / name
+    if not place.is_dir():
+        there = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        raise InvalidInput(
+            f"{folder} holds no folder {name}" + (f"; it holds {', '.join(there)}" if there else ""),
+            field="set",
+        )
+    for stem, reader in (("sessions", _conversations), ("passages", _passages)):
+        if _file(place, stem):
+            return reader(place)
+    return _meeting_set(place)
 
 
 def read_samples(folder: Path) -> Dataset:
@@ -156,18 +169,20 @@ def _meeting_set(folder: Path) -> Dataset:
     questions, skipped = [], 0
     for line in _lines(folder, "queries"):
         meeting_id = line["meeting_id"]
-        gold = _gold(meeting_id, line["gold_turn_ids"], words)
-        if not gold:
+        answerable = line.get("category") != UNANSWERABLE
+        gold = _gold(meeting_id, line.get("gold_turn_ids") or (), words)
+        if not gold and answerable:
             skipped += 1
             continue
         questions.append(
             LabelledQuestion(
                 question_id=line["query_id"],
                 text=line["query"],
-                category=line["category"],
+                category=line.get("category") or "all",
                 gold=gold,
                 evidence=_gold(meeting_id, line.get("evidence_turn_ids") or (), words),
                 meeting_id=meeting_id,
+                answerable=answerable,
             )
         )
     return Dataset(
@@ -191,11 +206,11 @@ def _conversations(folder: Path) -> Dataset:
     session_of = {(m.series, turn.turn_id): m.meeting_id for m in meetings for turn in m.turns}
     questions, skipped = [], 0
     for line in _lines(folder, "queries"):
-        answerable = line["category"] != "adversarial"
+        answerable = line.get("category") != UNANSWERABLE
         series = line["meeting_id"]
         keys = (
             (session_of[series, turn_id], turn_id)
-            for turn_id in line["gold_turn_ids"]
+            for turn_id in line.get("gold_turn_ids") or ()
             if (series, turn_id) in session_of
         )
         gold = frozenset(key for key in keys if words[key] >= GOLD_WORDS)
@@ -206,7 +221,7 @@ def _conversations(folder: Path) -> Dataset:
             LabelledQuestion(
                 question_id=line["query_id"],
                 text=line["query"],
-                category=line["category"],
+                category=line.get("category") or "all",
                 gold=gold,
                 series=series,
                 answerable=answerable,
@@ -253,31 +268,23 @@ def _passages(folder: Path) -> Dataset:
     )
 
 
-SETS: Final[Mapping[str, Callable[[Path], Dataset]]] = {
-    "locomo": _conversations,
-    "qmsum": _meeting_set,
-    "qmsum_sent": _meeting_set,
-    "ami_icsi": _meeting_set,
-    "ethpm": _meeting_set,
-    "musique": _passages,
-    "2wikimultihopqa": _passages,
-}
-
-
 def _meeting(
     line: Mapping[str, Any], meeting_id: str, *, series: str | None = None, kin: str
 ) -> LabelledMeeting:
     day = line.get("date")
     return LabelledMeeting(
         meeting_id=meeting_id,
-        title=line["title"],
+        title=line.get("title") or meeting_id,
         date=date.fromisoformat(day[:10]) if day else None,
         series=series or line.get("series"),
         kin=kin,
         participants=tuple(line.get("participants") or ()),
         turns=tuple(
             Turn(
-                turn_id=turn["turn_id"], text=turn["text"], speaker=turn["speaker"], start_s=turn.get("start")
+                turn_id=turn["turn_id"],
+                text=turn["text"],
+                speaker=turn.get("speaker"),
+                start_s=turn.get("start"),
             )
             for turn in line["turns"]
         ),
