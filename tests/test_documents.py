@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import networkx as nx
+import numpy as np
 import pytest
 from hash_encoder import HashEncoder
 
+from cofio.graph.spread import defined_by
 from cofio.graphml import export_graphml
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting, get_memory
 from cofio.query import recall
-from cofio.records import Answer, MeetingInput, Question
+from cofio.records import Answer, Filters, MeetingInput, Question
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 
@@ -107,6 +110,81 @@ async def test_a_deleted_document_is_named_no_more(runtime: Runtime) -> None:
     assert runtime.live.current.definition_rows.size < before
     answer = await recall(runtime, Question(query="Who directed Blue Kiln?", limit_per_level=50))
     assert "Mara Lindqvist" not in _titles(answer, 50)
+
+
+@pytest.mark.parametrize("filters", [Filters(project=("nowhere",)), Filters(meeting_id=("none",))])
+async def test_an_empty_scope_finds_nothing(runtime: Runtime, filters: Filters) -> None:
+    answer = await recall(runtime, Question(query="Who directed Blue Kiln?", filters=filters))
+    assert answer.total_results == 0
+
+
+async def test_titles_and_names_lead_into_no_other_project(runtime: Runtime) -> None:
+    told = _passages("b", "Mara Lindqvist", "Mara Lindqvist of Blue Kiln is a secret of the other project.")
+    await ingest(runtime, replace(told, project="other"))
+    for filters in (Filters(), Filters(project=("default",))):
+        for activation in (True, False):
+            question = Question(
+                query="Where was the director of Blue Kiln brought up?",
+                filters=filters,
+                enable_activation=activation,
+                limit_per_level=2,
+            )
+            answer = await recall(runtime, question)
+            for memory in (*answer.activated_memories, *answer.bridge_memories):
+                if filters.project:
+                    assert memory.metadata.project in ("default", None)
+            for bridge in answer.bridge_memories:
+                if "is a document of that name" in bridge.explanation:
+                    assert bridge.metadata.project == "default"
+    graph = runtime.live.current
+    there = [i for i, block in enumerate(graph.blocks) if block.head.project == "other"]
+    for row in np.flatnonzero(np.isin(graph.meeting_of_row, there)):
+        assert defined_by(graph, np.array([row], np.int32)).size == 0
+        assert row not in graph.definition_rows
+
+
+async def test_bridges_of_one_document_lead_out_of_it_inside_its_project(runtime: Runtime) -> None:
+    told = _passages(
+        "b", "Blue Kiln and Mara", "Mara Lindqvist of Blue Kiln is a secret of the other project."
+    )
+    await ingest(runtime, replace(told, project="other"))
+    ids = {block.head.title: block.head.meeting_id for block in runtime.live.current.blocks}
+    for title, wanted in (("Blue Kiln", {"default"}), ("Blue Kiln and Mara", set())):
+        question = Question(query="Who is Mara Lindqvist?", filters=Filters(meeting_id=(ids[title],)))
+        answer = await recall(runtime, question)
+        assert {bridge.metadata.project for bridge in answer.bridge_memories} == wanted
+        assert ids[title] not in {bridge.metadata.meeting_id for bridge in answer.bridge_memories}
+
+
+async def test_a_title_that_many_documents_share_names_none(runtime: Runtime) -> None:
+    for day in range(8):
+        await ingest(runtime, _passages(f"note {day}", "Standup", f"Standup of day {day} about the kiln."))
+    graph = runtime.live.current
+    shared = [int(graph.meeting_rows[i]) for i, b in enumerate(graph.blocks) if b.head.title == "Standup"]
+    assert not np.isin(shared, graph.definition_rows).any()
+
+
+async def test_a_document_that_answers_stands_before_talk_that_does_not(runtime: Runtime) -> None:
+    talk = "\n".join(
+        f"{who}: {said}"
+        for who, said in (
+            ("Ann", "We should watch some film about a potter together one of these evenings, I think."),
+            ("Bob", "Yes, and then we can talk about the village and the sons and all of that for an hour."),
+        )
+    )
+    await ingest(runtime, MeetingInput(title="Film evening", transcript=talk, external_id="talk"))
+    answer = await recall(runtime, Question(query="Who directed Blue Kiln?"))
+    assert _titles(answer, 2) == ["Blue Kiln", "Mara Lindqvist"]
+
+
+async def test_an_hour_in_one_line_is_no_document(runtime: Runtime) -> None:
+    said = " ".join(f"and then we came to point {i} of the list." for i in range(200))
+    await ingest(runtime, _passages("hour", "Long call", said))
+    await ingest(runtime, replace(_passages("call", "Call", "Ann says hello."), participants=("Ann", "Bob")))
+    graph = runtime.live.current
+    talk = {block.head.title: graph.documents[i] for i, block in enumerate(graph.blocks)}
+    assert not talk["Long call"]
+    assert not talk["Call"]
 
 
 async def test_talk_without_names_is_no_document(runtime: Runtime) -> None:

@@ -245,7 +245,11 @@ def measure(
     settings = load_settings(model_dir=model_dir, precision=precision)
     configure_logging("warning", settings.log_format)
     if quick == (set_name is not None):
-        raise InvalidInput("name a set with --set, or ask for --quick", field="set")
+        raise InvalidInput("ask for either a --set or --quick", field="set")
+    if quick and limit is not None:
+        raise InvalidInput("--quick asks all of its questions; leave --limit out", field="limit")
+    if json is not None and not json.absolute().parent.is_dir():
+        raise InvalidInput(f"there is no folder {json.absolute().parent} for the figures", field="json")
     dataset = read_samples(data) if set_name is None else read_dataset(data, set_name)
     evaluation = evaluate(
         dataset,

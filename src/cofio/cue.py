@@ -52,7 +52,9 @@ def read_cue(text: str, graph: MemoryGraph, scope: Scope) -> Cue:
 
 
 def _named_documents(text: str, graph: MemoryGraph, scope: Scope) -> Int32s:
-    keys = [key for project in graph.document_projects for key in names(project, text)]
+    holding = np.unique(graph.meeting_project[scope.meetings & graph.documents])
+    projects = (graph.lexicons.projects[number] for number in holding)
+    keys = [key for project in projects for key in names(project, text)]
     rows = graph.document_rows[np.isin(graph.document_keys, np.array(keys, np.int64))]
     return np.unique(rows[scope.rows[rows]]).astype(np.int32)
 

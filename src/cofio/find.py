@@ -96,8 +96,7 @@ def find(
     dense_rows = np.union1d(_rows_of(graph, hits[Level.EPISODE]), cue.documents)
     evidence = gather(graph, bounds, cue.stems, vector, dense_rows)
     spreading = question.enable_activation
-    activation = rank.rank_episodes(evidence, graph, cue, spreading=True)
-    u = activation if spreading else rank.hybrid(evidence)
+    u = rank.rank_episodes(evidence, graph, cue, spreading=spreading)
     order = _best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
     direct = {
         Level.CONCEPT: _best_concepts(
@@ -113,6 +112,7 @@ def find(
     bridges: tuple[Link, ...] = ()
     confidence = rank.confidence(evidence, graph, cue)
     if question.enable_bridges and Level.EPISODE in levels and confidence >= LEAST_CONFIDENCE:
+        activation = u if spreading else rank.rank_episodes(evidence, graph, cue, spreading=True)
         inside = _Found(bounds=bounds, evidence=evidence, activation=activation)
         hits_shown = [row for row, _ in direct[Level.EPISODE]]
         near = [int(evidence.rows[i]) for i in order[len(hits_shown) :]]

@@ -119,7 +119,7 @@ def _read(meeting: MeetingInput) -> tuple[Transcript, tuple[Episode, ...], Meeti
     )
     return (
         transcript,
-        extract_episodes(transcript, document_title=title if is_document(transcript) else None),
+        extract_episodes(transcript, document_title=title if is_document(transcript) and not named else None),
         MeetingInput(
             title=title,
             transcript=meeting.transcript,
@@ -153,6 +153,8 @@ def _meeting_id(meeting: MeetingInput, transcript: Transcript) -> str:
 def _content_hash(meeting: MeetingInput, episodes: Sequence[Episode]) -> str:
     said = [[e.speaker, e.text, e.start_s, e.end_s] for e in episodes]
     facts = [meeting.title, meeting.date, meeting.series, meeting.participants, dict(meeting.metadata), said]
+    if episodes and episodes[0].title is not None:
+        facts.append("document")
     return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -208,7 +210,7 @@ def _record(
         format=transcript.format,
         participants=meeting.participants,
         metadata=meeting.metadata,
-        document=is_document(transcript),
+        document=is_document(transcript) and not meeting.participants,
         content_hash=content_hash,
         duration_s=max(filter(math.isfinite, times), default=None),
     )

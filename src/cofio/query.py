@@ -36,6 +36,8 @@ from cofio.store.vectors import Hit
 from cofio.telemetry import Stages
 from cofio.text.features import FEATURES, query_features
 
+# How many times as many hits are asked for where those of the asked meetings do not count.
+OUTSIDE: Final = 4
 CORE: Final = 0.7
 CONTEXTUAL: Final = 0.4
 
@@ -62,7 +64,8 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
         hits = await runtime.index.search(vector, _limits(question), in_pseudonyms(question.filters))
         outside_hits: Sequence[Hit] = ()
         if outside is not None:
-            wanted = {Level.EPISODE: SEEDS}
+            # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
+            wanted = {Level.EPISODE: OUTSIDE * SEEDS}
             found = await runtime.index.search(vector, wanted, in_pseudonyms(outside.filters))
             outside_hits = found[Level.EPISODE]
     with stages("activate"):

@@ -21,7 +21,7 @@ from cofio.text.terms import stem, stems
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Every weight of the ranking of episodes, each with the figure behind it; `cofio eval --ablate` takes them
+    """Every weight of the ranking of episodes, each with the figure behind it; `cofio eval --ablation` takes them
     out one by one.
     """
 
@@ -118,13 +118,11 @@ def unsteered(evidence: Evidence, graph: MemoryGraph, cue: Cue, weights: Weights
     score = unit_range(weights.spread_share * spread + (1 - weights.spread_share) * own)
     score = np.maximum(score, weights.definition * defined)
     length = np.minimum(1.0, graph.words[rows] / FULL_LENGTH_WORDS).astype(np.float32)
-    score = score + np.where(
-        document,
-        0.0,
-        weights.length * length
-        - weights.question * graph.pure_question[rows]
-        + _meeting_prior(evidence, graph, cue, weights)[meeting],
-    )
+    score = score + weights.length * np.where(document, 1.0, length)
+    score = score - weights.question * graph.pure_question[rows]
+    score = score + weights.meeting * np.where(document, 0.0, evidence.meeting[meeting])
+    told = _told_prior(graph, cue, weights)[meeting]
+    score = score + told - told.min(initial=np.inf if told.size else 0.0)
     return np.asarray(score, dtype=np.float32)
 
 
@@ -147,7 +145,8 @@ def rank_contexts(
     )
     score = np.add.reduceat(best, first) / np.clip(held, 1, CONTEXT_TURNS) if found.size else best
     if spreading:
-        score = score + _meeting_prior(evidence, graph, cue, WEIGHTS)[graph.context_meeting[found]]
+        prior = WEIGHTS.meeting * evidence.meeting + _told_prior(graph, cue, WEIGHTS)
+        score = score + prior[graph.context_meeting[found]]
     return found.astype(np.int32), score.astype(np.float32)
 
 
@@ -241,17 +240,14 @@ def _spoken_by(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> Float32s:
     return spoke.astype(np.float32)
 
 
-def _meeting_prior(evidence: Evidence, graph: MemoryGraph, cue: Cue, weights: Weights) -> Float32s:
-    """(meetings,) what speaks for each: what is said there, who took part, and when it was."""
-    prior = weights.meeting * evidence.meeting
-    if cue.people:
-        attended = np.zeros(prior.size, np.float32)
-        for person in cue.people:
-            attended[graph.meetings_of_speaker[person]] = weights.participant
-        prior = prior + attended
+def _told_prior(graph: MemoryGraph, cue: Cue, weights: Weights) -> Float32s:
+    """(meetings,) what the question tells of each: who took part, and when it was."""
+    prior = np.zeros(len(graph.blocks), np.float32)
+    for person in cue.people:
+        prior[graph.meetings_of_speaker[person]] = weights.participant
     if cue.dates:
-        prior = prior + weights.date * _date_matches(graph, cue.dates)
-    return np.asarray(prior, dtype=np.float32)
+        prior += weights.date * _date_matches(graph, cue.dates)
+    return prior
 
 
 def _date_matches(graph: MemoryGraph, spans: tuple[DateSpan, ...]) -> Float32s:

@@ -107,9 +107,11 @@ def test_meetings_with_items_and_topics_are_measured_by_them(labelled: Path, tmp
     [
         (["--data", "/nowhere", "--set", "locomo"], "holds no folder locomo"),
         (["--set", "nothing"], "holds no folder nothing; it holds meetings"),
-        ([], "name a set"),
+        ([], "either a --set or --quick"),
+        (["--quick", "--limit", "3"], "leave --limit out"),
+        (["--quick", "--json", "/nowhere/figures.json"], "no folder /nowhere"),
     ],
-    ids=["no folder", "no set", "nothing asked"],
+    ids=["no folder", "no set", "nothing asked", "limit", "nowhere to write"],
 )
 def test_what_cannot_be_measured_is_one_line(arguments: list[str], says: str) -> None:
     assert says in " ".join(_eval(*arguments, code=os.EX_DATAERR).split())

@@ -25,11 +25,20 @@ def test_a_qualification_in_brackets_is_no_part_of_the_name(title: str, bare: st
         ("He wrote The Lord of the Rings there.", "The Lord of the Rings"),
         ("They met in Rauma, a town.", "Rauma (town)"),
         ("The 1974 film.", "1974"),
+        ("He liked Dr. Strangelove best.", "Dr. Strangelove"),
+        ("It was written by J. R. R. Tolkien in Oxford.", "J. R. R. Tolkien"),
+        ("Then came Star Wars: A New Hope in 1977.", "Star Wars: A New Hope"),
+        ("She showed us her iPhone again.", "iPhone"),
     ],
 )
 def test_a_text_names_a_title_as_it_is_written(text: str, title: str) -> None:
     assert title_key("p", title) in names("p", text)
     assert title_key("another project", title) not in names("p", text)
+
+
+@pytest.mark.parametrize("word", ["The", "Who", "It", "In the"])
+def test_stop_words_name_nothing(word: str) -> None:
+    assert not names("p", f"{word} 's")
 
 
 @pytest.mark.parametrize("text", ["a red kiln stood there", "Red. Kiln", "Red (Kiln)"])

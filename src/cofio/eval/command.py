@@ -17,6 +17,7 @@ import platformdirs
 from rich.console import Console
 from rich.table import Table
 
+from cofio.errors import InvalidInput
 from cofio.eval.ablation import Without, ablate
 from cofio.eval.corpus import open_corpus
 from cofio.eval.datasets import Dataset
@@ -81,11 +82,19 @@ def evaluate(
     cache: Path,
     console: Console,
 ) -> Evaluation:
-    """The set's questions, or `limit` of them spread evenly, measured through the code of the endpoint."""
+    """The set's questions, or `limit` of them spread evenly, measured through the code of the endpoint.
+
+    Questions that name no meeting are asked of the whole set, whatever `asked_of`. Raises InvalidInput if none of
+    them can be answered.
+    """
     started = time.perf_counter()
     questions = dataset.questions
+    if all(question.meeting_id is None and question.series is None for question in questions):
+        asked_of = "pooled"
     if limit is not None and limit < len(questions):
         questions = tuple(questions[i * len(questions) // limit] for i in range(limit))
+    if not any(question.answerable for question in questions):
+        raise InvalidInput(f"none of the {len(questions)} questions has an answer to find", field="limit")
 
     async def measure() -> tuple[Recall, Mapping[str, Figure], Mapping[str, Without]]:
         async with open_corpus(dataset, settings, cache, console) as corpus:

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Final
 
 import orjson
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from cofio.eval.datasets import Dataset, LabelledMeeting, TurnKey
 from cofio.ingest import ingest
 from cofio.memories import named_id
 from cofio.records import Filters, MeetingInput
-from cofio.runtime import Runtime, open_runtime
+from cofio.runtime import LOCK_NAME, Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.show import progress_bar
 from cofio.store.meetings import episode_texts
@@ -29,7 +30,17 @@ from cofio.text.clean import clean_text
 
 PROJECT: Final = "eval"
 # What turns transcripts into stored memories: a change in any of these makes kept stores stale.
-MAKERS: Final = ("text", "store", "embed", "ingest.py", "memorise.py", "memories.py", "records.py")
+MAKERS: Final = (
+    "text",
+    "store",
+    "embed",
+    "ingest.py",
+    "memorise.py",
+    "memories.py",
+    "records.py",
+    "eval/corpus.py",
+    "eval/datasets.py",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +76,17 @@ async def open_corpus(
 ) -> AsyncIterator[Corpus]:
     """The set is ingested; a store of the same meetings, encoder and code that is under `cache` is used again.
 
-    A run that was broken off is taken up where it stopped. Older stores of the same set are removed.
+    A run that was broken off is taken up where it stopped. Older stores of the same set are removed, unless another
+    run has them open. The vectors are embedded, whatever server the settings name.
     """
     home = cache / f"{dataset.name}-{settings.precision}"
-    folder = home / _key(dataset)
-    for other in home.glob("*") if home.exists() else ():
-        if other != folder:
-            shutil.rmtree(other)
-    async with open_runtime(settings.model_copy(update={"data_dir": folder})) as runtime:
+    folder = home / _key(dataset, settings)
+    for other in home.iterdir() if home.exists() else ():
+        if other != folder and other.is_dir():
+            with contextlib.suppress(Timeout), FileLock(other / LOCK_NAME, timeout=0):
+                shutil.rmtree(other)
+    here = {"data_dir": folder, "qdrant_url": None}
+    async with open_runtime(settings.model_copy(update=here)) as runtime:
         done = folder / "complete"
         if not done.exists():
             await _ingest_all(dataset, runtime, console)
@@ -172,8 +186,10 @@ def _letters(text: str) -> str:
     return "".join(character for character in clean_text(text).casefold() if character.isalnum())
 
 
-def _key(dataset: Dataset) -> str:
+def _key(dataset: Dataset, settings: Settings) -> str:
     digest = hashlib.sha256(dataset.digest.encode())
+    for path in sorted(settings.model_dir.iterdir()) if settings.model_dir.is_dir() else ():
+        digest.update(f"{path.name} {path.stat().st_size}".encode())
     package = files("cofio")
     for name in MAKERS:
         for content in _contents(package.joinpath(name)):

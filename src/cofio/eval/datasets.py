@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -345,7 +346,7 @@ def _lines(folder: Path, stem: str) -> Iterator[dict[str, Any]]:
         for line in content.splitlines():
             if line.strip():
                 yield orjson.loads(line)
-    except (gzip.BadGzipFile, EOFError, orjson.JSONDecodeError) as error:
+    except (gzip.BadGzipFile, zlib.error, EOFError, orjson.JSONDecodeError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}", field="data") from error
 
 

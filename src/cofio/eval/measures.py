@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import ir_measures
@@ -75,15 +76,24 @@ def share(found: Float64s, of: Float64s) -> Figure:
     n = found.size
     if n == 0 or of.sum() == 0:
         return Figure(mean=float("nan"), low=float("nan"), high=float("nan"), n=0)
-    weights = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    weights = _resamples(n)
     totals = weights @ of
     ratios = (weights @ found)[totals > 0] / totals[totals > 0]
     low, high = np.percentile(ratios, (2.5, 97.5))
     return Figure(mean=float(found.sum() / of.sum()), low=float(low), high=float(high), n=int(of.size))
 
 
+@lru_cache(maxsize=4)
+def _resamples(n: int) -> Float64s:
+    """(5000, n) how often each of n questions is in each resample; the same for every figure, which pairs them."""
+    drawn = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return drawn.astype(np.float64)
+
+
 def auroc(positive: Float64s, negative: Float64s) -> Figure:
     """The probability that a positive scores above a negative (ties count half), with its bootstrap interval."""
+    if not positive.size or not negative.size:
+        return Figure(mean=float("nan"), low=float("nan"), high=float("nan"), n=0)
     rng = np.random.default_rng(SEED)
     draws = [
         _auroc(

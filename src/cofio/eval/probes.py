@@ -41,7 +41,7 @@ RARE_AMONG_ITEMS: Final = 0.02
 async def probe(
     corpus: Corpus, asked_of: AskedOf, questions: Sequence[LabelledQuestion], console: Console
 ) -> Mapping[str, Figure]:
-    """Every figure that the labels of the set allow, by name."""
+    """Every figure that the labels of the set allow, by name; asked of the whole set, that of bridges alone."""
     figures = dict(await _bridges(corpus, asked_of, questions, console))
     if asked_of == "pooled":
         return figures

@@ -83,7 +83,7 @@ def find_bridges(
 
     `direct` are the direct hits, best first, and `woken` these and what comes next. A bridge is no direct hit and
     has a link that can be named: to a woken row of another meeting, or, if it is worth more than the weakest
-    direct hit, to the hit beside which it was said. Novelty filters, it never scores: as a score it does no better
+    direct hit, to the hit beside which it was said. Novelty is told, it never scores: as a score it does no better
     than chance (lab 2 §3).
     """
     if not direct:
@@ -95,13 +95,20 @@ def find_bridges(
     score[np.searchsorted(rows, candidates.named)] += NAME_WEIGHT * candidates.shares
     beyond = float(u[np.isin(rows, direct)].min(initial=1.0))
     anchors = [
-        _Holds(row=row, concepts=_concepts_of(graph, row), terms=_rare_terms(graph, row)) for row in woken
+        _Holds(
+            row=row,
+            concepts=_concepts_of(graph, row),
+            terms=_rare_terms(graph, row),
+            defined=frozenset(defined_by(graph, np.array([row], np.int32)).tolist()),
+        )
+        for row in woken
     ]
     links: list[Link] = []
     for i in np.lexsort((rows, -score))[: DEPTH + len(direct)]:
         row = int(rows[i])
         beside = [hit for hit in direct if _too_near(graph, row, hit)]
-        if row in beside or (beside and u[i] <= beyond):
+        # The rest of a document that was found is no bridge to it.
+        if row in beside or (beside and (u[i] <= beyond or graph.documents[graph.meeting_of_row[row]])):
             continue
         if not beside and any(_too_near(graph, row, link.row) for link in links):
             continue
@@ -125,7 +132,11 @@ def _later(graph: MemoryGraph, asked_of: Sequence[int]) -> Float32s:
     for meeting in asked_of:
         series, day = graph.meeting_series[meeting], graph.meeting_day[meeting]
         following = np.flatnonzero(
-            (graph.meeting_series == series) & (series >= 0) & (graph.meeting_day > day) & (day > 0)
+            (graph.meeting_series == series)
+            & (graph.meeting_project == graph.meeting_project[meeting])
+            & (graph.meeting_day > day)
+            & (series >= 0)
+            & (day > 0)
         )
         following = following[np.lexsort((following, graph.meeting_day[following]))]
         later[following] = np.maximum(later[following], LATER_DECAY ** np.arange(following.size))
@@ -139,6 +150,7 @@ class _Holds:
     row: int
     concepts: frozenset[int]
     terms: dict[int, float]
+    defined: frozenset[int]  # rows of documents
 
 
 def _link(graph: MemoryGraph, row: int, beside: Sequence[int], anchors: Sequence[_Holds]) -> Link | None:
@@ -158,7 +170,7 @@ def _link(graph: MemoryGraph, row: int, beside: Sequence[int], anchors: Sequence
         )
     meeting = int(graph.meeting_of_row[row])
     for anchor in anchors:
-        if row in defined_by(graph, np.array([anchor.row], np.int32)):
+        if row in anchor.defined:
             return Link(
                 row=row, anchor=anchor.row, defines=True, score=0.0, strength=DEFINITION_WEIGHT, novelty=0.0
             )

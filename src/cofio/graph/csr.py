@@ -22,6 +22,8 @@ PART_OF_WEIGHT: Final = 0.5
 MENTION_WEIGHT: Final = 0.85
 ANSWER_WEIGHT: Final = 0.8
 DEFINITION_WEIGHT: Final = 0.85
+# A title that more documents share ("Standup", every day) names none of them.
+SAME_TITLE: Final = 5
 # A name in more rows of documents than this says little about two that share it.
 RARE_NAME_ROWS: Final = 40
 
@@ -101,8 +103,7 @@ class MemoryGraph:
     edge_target: Int32s
     edge_weight: Float32s
     documents: Bools  # (meetings,) which are documents: titles instead of speakers, no course of time
-    document_projects: tuple[str, ...]  # those that hold documents
-    document_keys: Int64s  # of their titles (`cofio.text.titles`), ascending
+    document_keys: Int64s  # of the documents' titles (`cofio.text.titles`), ascending
     document_rows: Int32s  # the first row of each, in that order
     # from a row of a document to the first row of the document whose title it names
     definition_start: Int64s  # (n+1,) into definition_rows
@@ -331,7 +332,6 @@ def assemble(
         edge_target=edge_target,
         edge_weight=edge_weight,
         documents=np.array([block.head.document for block in blocks], np.bool_),
-        document_projects=tuple(sorted({block.head.project for block in blocks if block.head.document})),
         document_keys=document_keys,
         document_rows=document_rows.astype(np.int32),
         definition_start=definition_start,
@@ -419,7 +419,10 @@ def _titles(blocks: Sequence[MeetingBlock], row_start: Int64s) -> tuple[Int64s, 
 def _definition_edges(
     blocks: Sequence[MeetingBlock], row_start: Int64s, keys: Int64s, first_rows: Int64s
 ) -> tuple[Int64s, Int64s]:
-    """Each row of a document to the first row of every other document whose title it names."""
+    """Each row of a document to the first row of every other document whose title it names.
+
+    Titles that more than five documents share lead nowhere.
+    """
     named = np.concatenate([np.empty(0, np.int64), *(block.name_key for block in blocks)])
     source = np.concatenate(
         [
@@ -428,7 +431,7 @@ def _definition_edges(
         ]
     )
     first, last = np.searchsorted(keys, named, "left"), np.searchsorted(keys, named, "right")
-    found = last - first
+    found = np.where(last - first <= SAME_TITLE, last - first, 0)
     source = np.repeat(source, found)
     within = np.arange(source.size) - np.repeat(np.cumsum(found) - found, found)
     target = first_rows[np.repeat(first, found) + within]

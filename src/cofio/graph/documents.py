@@ -81,7 +81,7 @@ def spread_through_names(
         gains = own[place] * (BY_PASSAGE + BY_ITSELF * itself + BY_COVER * cover) / fan
         for row, gain in zip(rows.tolist(), gains.tolist(), strict=True):
             reached[row] = max(reached.get(row, 0.0), gain * worth[row])
-    best = max(reached.values(), default=1.0)
+    best = max(reached.values(), default=0.0) or 1.0
     found = np.array(sorted(reached), np.int32)
     return found, np.array([reached[row] / best for row in found.tolist()], np.float32)
 

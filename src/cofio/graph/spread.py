@@ -149,8 +149,8 @@ def gather(
 
 def defined_by(graph: MemoryGraph, rows: Int32s) -> Int32s:
     """The rows that define what `rows` name; only documents have any."""
-    if graph.definition_rows.size == 0:
-        return graph.definition_rows
+    if graph.definition_rows.size == 0 or len(rows) == 0:
+        return np.empty(0, np.int32)
     return np.concatenate(
         [graph.definition_rows[graph.definition_start[row] : graph.definition_start[row + 1]] for row in rows]
     )

@@ -14,6 +14,8 @@ from cofio.text.terms import count_words
 # wants less: a vector of three or four sentences still says one thing.
 PART_WORDS: Final = 60
 DOCUMENT_WORDS: Final = 150
+# More than this in one piece is talk that nobody cut, not a passage.
+LONGEST_DOCUMENT: Final = 1000
 # A single sentence stays whole up to here; beyond it the encoder would not see its end.
 SENTENCE_WORDS: Final = 180
 
@@ -21,9 +23,17 @@ _CLAUSE_MARKS: Final = (",", ";", ":", "…", "–", "—", "...")
 
 
 def is_document(transcript: Transcript) -> bool:
-    """Whether this is a passage under a title rather than talk: one piece, said by nobody at no time."""
-    return len(transcript.utterances) == 1 and all(
-        u.speaker is None and u.start_s is None and u.end_s is None for u in transcript.utterances
+    """Whether this is a passage under a title rather than talk: one piece of at most a thousand words, said by
+    nobody at no time.
+    """
+    if len(transcript.utterances) != 1:
+        return False
+    (piece,) = transcript.utterances
+    return (
+        piece.speaker is None
+        and piece.start_s is None
+        and piece.end_s is None
+        and count_words(piece.text) <= LONGEST_DOCUMENT
     )
 
 
