@@ -12,21 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cofio.eval.command import COLUMNS
+
 Figure = Mapping[str, float]
 Run = Mapping[str, Any]
 Runs = Mapping[str, Run]
 
-COLUMNS: Final = {
-    "recall@5": "R@5",
-    "recall@10": "R@10",
-    "recall@20": "R@20",
-    "recall@50": "R@50",
-    "hit@10": "hit@10",
-    "ndcg@10": "nDCG@10",
-    "mrr": "MRR",
-    "precision@10": "P@10",
-    "meeting@5": "meeting@5",
-}
 TITLES: Final = {
     "locomo-meeting": "LoCoMo, asked of the conversation",
     "locomo-pooled": "LoCoMo, asked of all conversations",

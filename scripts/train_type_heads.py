@@ -26,9 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofio.embed.onnx import OnnxEncoder
+from cofio.eval.probes import owned_by
 from cofio.records import Bools, Episode, Float32s, MemoryType
 from cofio.text.owners import owners
-from cofio.text.terms import WORD, count_words
+from cofio.text.terms import count_words
 from cofio.text.types import ACTION_RULE, DECISION_RULE, HEADS, IDEA_RULE, ISSUE_RULE, classify, head_inputs
 
 Float64s = NDArray[np.float64]
@@ -400,17 +401,6 @@ def measure_owners(folder: Path, turns: Sequence[Turn], vectors: Float32s, items
         f"owners: {total} items; first {first / total:.3f}, among two {both / total:.3f}, "
         f"most words in the window {talkers / total:.3f}"
     )
-
-
-def owned_by(owner: str, participants: Sequence[str]) -> set[str]:
-    """The participants that the gold owner names: the first word of the name, or the name without its team."""
-    named = {word.lower() for word in WORD.findall(owner)}
-    found = set()
-    for person in participants:
-        parts = WORD.findall(re.sub(r"\(.*?\)|[|/].*$", " ", person).lower())
-        if parts and len(parts[0]) > 2 and parts[0] in named:
-            found.add(person)
-    return found
 
 
 def main() -> None:

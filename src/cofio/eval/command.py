@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import subprocess
 import time
@@ -221,7 +222,7 @@ def _short(figure: Figure) -> str:
 
 
 def _machine() -> str:
-    return f"{platform.machine()}, Python {platform.python_version()}"
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def _commit() -> str:

@@ -286,7 +286,7 @@ async def _types(corpus: Corpus) -> Mapping[str, Figure]:
                 if item.kind == kind.value and held:
                     hits.setdefault(kind.value, []).append(float(bool(held & flagged)))
         for item in items:
-            gold = _owned_by(item.owner, meeting.participants)
+            gold = owned_by(item.owner, meeting.participants)
             window = sorted({i for turn_id in item.turn_ids for i in positions.get(turn_id, ())})
             if item.kind == MemoryType.ACTION.value and gold and window:
                 named = owners(window[len(window) // 2], episodes, typed, meeting.participants)
@@ -312,7 +312,7 @@ def _flagged(scores: Sequence[float], episodes: Sequence[Episode], apart: int) -
     return flagged
 
 
-def _owned_by(owner: str | None, participants: Sequence[str]) -> set[str]:
+def owned_by(owner: str | None, participants: Sequence[str]) -> set[str]:
     """The participants whose first name the gold owner holds; a team in brackets is no name."""
     named = {word.lower() for word in WORD.findall(owner or "")}
     found = set()
