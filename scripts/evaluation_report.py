@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cofio.eval.command import COLUMNS
 
-Figure = Mapping[str, float]
+Figure = Mapping[str, Any]  # mean, low, high: null where nothing was to be measured; n
 Run = Mapping[str, Any]
 Runs = Mapping[str, Run]
 
@@ -389,6 +389,9 @@ def _signed(value: float) -> str:
 
 
 def _interval(figure: Figure) -> str:
+    if figure["low"] is None:
+        return ""
+
     def bound(value: float) -> str:
         return ("−" if value < 0 else "") + _short(abs(value))
 
