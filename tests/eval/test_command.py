@@ -52,6 +52,8 @@ def figures(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "--data", labelled, "--set", "locomo", "--json", folder / "f.json", "--cache", folder, "--ablation"
     )
     assert "without the spread" in told
+    assert "multi-hop (1)" in told
+    assert told.count("nDCG@10") == 1 + 1 + 2  # overall, as differences, and by category
     found: dict[str, Any] = json.loads((folder / "f.json").read_bytes())
     return found
 

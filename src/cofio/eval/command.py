@@ -40,7 +40,6 @@ COLUMNS: Final[Mapping[str, str]] = {
     "precision@10": "P@10",
     "meeting@5": "mtg@5",
 }
-COMPARED: Final = ("recall@10", "ndcg@10")
 
 
 # What the ten sample meetings must still give (`cofio eval --quick`): a little under what they gave when this was
@@ -137,24 +136,24 @@ def show(console: Console, evaluation: Evaluation) -> None:
             [(name, *(_short(systems[name].metrics[column]) for column in COLUMNS)) for name in SYSTEMS],
         )
     )
+    others = [name for name in SYSTEMS if name != BASELINE]
     console.print(
         _table(
-            (f"difference to {BASELINE}", *(COLUMNS[measure] for measure in COMPARED)),
+            (f"difference to {BASELINE}", *others),
             [
-                (name, *(_signed(systems[name].difference_to_hybrid[measure]) for measure in COMPARED))
-                for name in SYSTEMS
-                if name != BASELINE
+                (label, *(_signed(systems[name].difference_to_hybrid[measure], "\n") for name in others))
+                for measure, label in COLUMNS.items()
             ],
         )
     )
-    by_category = {name: systems[name].by_category for name in SYSTEMS}
-    counts = {category: found["recall@10"].n for category, found in by_category[BASELINE].items()}
-    console.print(
-        _table(
-            ("R@10 by category", *(f"{category} ({n})" for category, n in counts.items())),
-            [(name, *(_short(found[c]["recall@10"]) for c in counts)) for name, found in by_category.items()],
+    for category in systems[BASELINE].by_category:
+        found = {name: systems[name].by_category[category] for name in SYSTEMS}
+        console.print(
+            _table(
+                (f"{category} ({found[BASELINE]['recall@10'].n})", *COLUMNS.values()),
+                [(name, *(_short(of[column]) for column in COLUMNS)) for name, of in found.items()],
+            )
         )
-    )
     evidence = [
         m for m in evaluation.systems[BASELINE].metrics if m.startswith("evidence") and m.endswith("@10")
     ]
@@ -213,8 +212,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return table
 
 
-def _signed(figure: Figure) -> str:
-    return f"{figure.mean:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]"
+def _signed(figure: Figure, apart: str = " ") -> str:
+    return f"{figure.mean:+.3f}{apart}[{figure.low:+.3f}, {figure.high:+.3f}]"
 
 
 def _short(figure: Figure) -> str:
