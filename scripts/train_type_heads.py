@@ -1,6 +1,6 @@
 """Fits the logistic heads of `cofio.text.types` and prints what they find, by cross-validation over meetings.
 
-    scripts/train_type_heads.py --data ../shared/eval [--cache DIR] [--write] [--owners]
+    scripts/train_type_heads.py --data ../shared/eval [--cache DIR] [--write] [--owners] [--json FILE]
 
 Reads the sets `ami_icsi` and `ethpm` in the layout of that folder's README, embeds "speaker: text" with the
 project's int8 encoder, and fits one head each for action, decision, issue and idea by Newton's method on the
@@ -18,7 +18,7 @@ import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofio.embed.onnx import OnnxEncoder
+from cofio.eval.measures import Figure, average
 from cofio.eval.probes import owned_by
 from cofio.records import Bools, Episode, Float32s, MemoryType
 from cofio.text.owners import owners
@@ -235,8 +236,8 @@ def cross_validated(turns: Sequence[Turn], inputs: Float32s, memory_type: Memory
     return odds
 
 
-def item_hit(turns: Sequence[Turn], items: Sequence[Item], scores: Float64s) -> float:
-    """The share of `items` with a flagged supporting turn, if each meeting flags 2 % of its turns, best first.
+def item_hits(turns: Sequence[Turn], items: Sequence[Item], scores: Float64s) -> Float64s:
+    """1 for each of `items` with a flagged supporting turn, if each meeting flags 2 % of its turns, best first.
 
     Flags lie `APART` turns from each other.
     """
@@ -252,13 +253,13 @@ def item_hit(turns: Sequence[Turn], items: Sequence[Item], scores: Float64s) -> 
             if all(abs(turns[i].place - other) >= APART[turns[i].corpus] for other in taken):
                 taken.add(turns[i].place)
         flagged[meeting] = taken
-    return float(np.mean([bool(item.places & flagged.get(item.meeting, set())) for item in items]))
+    return np.array([float(bool(item.places & flagged.get(item.meeting, set()))) for item in items])
 
 
 def chance(turns: Sequence[Turn], items: Sequence[Item], repeats: int = 20) -> float:
-    """`item_hit` of random scores, averaged."""
+    """`item_hits` of random scores, averaged."""
     rng = np.random.default_rng(0)
-    return float(np.mean([item_hit(turns, items, rng.random(len(turns))) for _ in range(repeats)]))
+    return float(np.mean([item_hits(turns, items, rng.random(len(turns))).mean() for _ in range(repeats)]))
 
 
 def threshold_for(turns: Sequence[Turn], scores: Float64s, corpora: Sequence[str]) -> float:
@@ -273,8 +274,11 @@ def threshold_for(turns: Sequence[Turn], scores: Float64s, corpora: Sequence[str
     return float(scores[order[min(last, len(order) - 1)]])
 
 
-def report(turns: Sequence[Turn], items: Sequence[Item], memory_type: MemoryType, odds: Float64s) -> None:
-    """Prints item hits at 2 % of head, rule and chance, and turn F1 at 2 % for what has turn labels only."""
+def report(
+    turns: Sequence[Turn], items: Sequence[Item], memory_type: MemoryType, odds: Float64s
+) -> dict[str, Figure]:
+    """Prints item hits at 2 % of head, rule and chance, and the best turn F1; returns those of the head by corpus."""
+    found: dict[str, Figure] = {}
     rule = np.array([float(RULES[memory_type].search(t.text) is not None) for t in turns])
     # Among turns that the rule flags alike, chance decides.
     rule += np.random.default_rng(1).random(len(turns)) / 2
@@ -283,13 +287,16 @@ def report(turns: Sequence[Turn], items: Sequence[Item], memory_type: MemoryType
         some = [turns[i] for i in here]
         gold = [item for item in items if item.corpus == corpus and item.memory_type == memory_type]
         if gold:
+            found[corpus] = average(item_hits(some, gold, odds[here]))
             print(
                 f"{memory_type:9} {corpus:9} items {len(gold):4}  item-hit@2%: "
-                f"head {item_hit(some, gold, odds[here]):.3f}  rule {item_hit(some, gold, rule[here]):.3f}  "
+                f"head {found[corpus].mean:.3f} [{found[corpus].low:.3f}, {found[corpus].high:.3f}]  "
+                f"rule {item_hits(some, gold, rule[here]).mean():.3f}  "
                 f"chance {chance(some, gold):.3f}"
             )
         positive = np.array([memory_type in t.supports for t in some])
         print(f"{memory_type:9} {corpus:9} turns: {turn_f1(odds[here], positive)}")
+    return found
 
 
 def turn_f1(odds: Float64s, positive: Bools) -> str:
@@ -411,6 +418,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=REPOSITORY / "models", help="folder of the encoder")
     parser.add_argument("--cache", type=Path, help="folder where embedded turns are kept between runs")
     parser.add_argument("--write", action="store_true", help="replace the shipped constants")
+    parser.add_argument("--json", type=Path, help="file for the cross-validated item hits")
     parser.add_argument("--owners", action="store_true", help="measure the owner vote too")
     options = parser.parse_args()
 
@@ -432,14 +440,18 @@ def main() -> None:
             for here in by_meeting(turns)
         ]
     )
-    shipped = {}
+    shipped, hits = {}, {}
     for memory_type in HEADS:
         odds = cross_validated(turns, inputs, memory_type)
-        report(turns, items, memory_type, odds)
+        hits[memory_type.value] = {
+            corpus: asdict(figure) for corpus, figure in report(turns, items, memory_type, odds).items()
+        }
         target, weight = weights_of(turns, memory_type)
         seen = weight > 0
         threshold = threshold_for(turns, odds, LABELLED_IN[memory_type])
         shipped[memory_type] = quantised(fit(inputs[seen], target[seen], weight[seen]), threshold)
+    if options.json:
+        options.json.write_text(json.dumps(hits, indent=1))
     if options.write:
         write_heads(shipped)
         flag_rates(turns, vectors)
