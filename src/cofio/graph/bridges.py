@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from cofio.graph.csr import DEFINITION_WEIGHT, NEXT_WEIGHT, MemoryGraph
+from cofio.graph import kernels
+from cofio.graph.csr import MemoryGraph
+from cofio.graph.ledger import DEFINITION_WEIGHT, NEXT_WEIGHT
 from cofio.graph.spread import defined_by, unit_range
-from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s
+from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s, Int64s
+from cofio.text.terms import stems
 
 # + .6 · .6^(k'−k−1) for the k'-th meeting of a series if the question is asked of its k-th: share of follow-ups of
 # an item found in five bridges .22 → .43 on ethpm dev; .3 gives .38, 1 gives .42.
@@ -88,51 +91,60 @@ def find_bridges(
     """
     if not direct:
         return ()
-    rows = np.union1d(candidates.rows, candidates.named).astype(np.int32)
-    u = np.zeros(rows.size, np.float32)
-    u[np.searchsorted(rows, candidates.rows)] = unit_range(candidates.scores)
-    score = u + LATER_WEIGHT * _later(graph, candidates.asked_of)[graph.meeting_of_row[rows]]
-    score[np.searchsorted(rows, candidates.named)] += NAME_WEIGHT * candidates.shares
+    rows, u, score = candidates.rows, unit_range(candidates.scores), None
+    if candidates.named.size:
+        rows = np.union1d(candidates.rows, candidates.named).astype(np.int32)
+        u = np.zeros(rows.size, np.float32)
+        u[np.searchsorted(rows, candidates.rows)] = unit_range(candidates.scores)
+        score = u.copy()
+        score[np.searchsorted(rows, candidates.named)] += NAME_WEIGHT * candidates.shares
+    score = u.copy() if score is None else score
+    if candidates.asked_of:
+        score += LATER_WEIGHT * _later(graph, candidates.asked_of)[graph.meeting_of_row[rows]]
     beyond = float(u[np.isin(rows, direct)].min(initial=1.0))
-    anchors = [
-        _Holds(
-            row=row,
-            concepts=_concepts_of(graph, row),
-            terms=_rare_terms(graph, row),
-            defined=frozenset(defined_by(graph, np.array([row], np.int32)).tolist()),
-        )
-        for row in woken
-    ]
+    order = _first(score, rows, DEPTH + len(direct))
+    tried = rows[order]
+    found = _Holdings.of(graph, np.concatenate((np.array(woken, np.int32), tried)))
+    anchors = _Anchors.of(graph, found, woken)
     links: list[Link] = []
-    for i in np.lexsort((rows, -score))[: DEPTH + len(direct)]:
-        row = int(rows[i])
-        beside = [hit for hit in direct if _too_near(graph, row, hit)]
+    for place, (row, worth, shown) in enumerate(
+        zip(tried.tolist(), score[order].tolist(), u[order].tolist(), strict=True), len(woken)
+    ):
+        meeting = found.meeting[place]
+        beside = [hit for hit in direct if abs(row - hit) <= NEAR and graph.meeting_of_row[hit] == meeting]
         # The rest of a document that was found is no bridge to it.
-        if row in beside or (beside and (u[i] <= beyond or graph.documents[graph.meeting_of_row[row]])):
+        if row in beside or (beside and (shown <= beyond or graph.documents[meeting])):
             continue
-        if not beside and any(_too_near(graph, row, link.row) for link in links):
+        if not beside and any(
+            abs(row - link.row) <= NEAR and graph.meeting_of_row[link.row] == meeting for link in links
+        ):
             continue
-        made = _link(graph, row, beside, anchors)
+        made = _beside(row, beside) if beside else _link(graph, found, place, row, anchors)
         if made is None:
             continue
-        novelty = 1.0 - float(graph.vectors[row, :SEMANTIC_DIMENSIONS] @ query[:SEMANTIC_DIMENSIONS])
-        links.append(replace(made, score=float(score[i]), novelty=min(1.0, max(0.0, novelty))))
+        novelty = 1.0 - _cosine(graph, row, query)
+        links.append(replace(made, score=worth, novelty=min(1.0, max(0.0, novelty))))
         if len(links) == LIMIT:
             break
     return tuple(links)
 
 
-def _too_near(graph: MemoryGraph, a: int, b: int) -> bool:
-    return bool(graph.meeting_of_row[a] == graph.meeting_of_row[b]) and abs(a - b) <= NEAR
+def _first(score: Float32s, rows: Int32s, limit: int) -> Int64s:
+    """The places of the best `limit` scores, best first, ties to the lower row."""
+    places = np.arange(rows.size)
+    if rows.size > limit:
+        places = np.flatnonzero(score >= -np.partition(-score, limit - 1)[limit - 1])
+    return places[np.lexsort((rows[places], -score[places]))][:limit]
 
 
 def _later(graph: MemoryGraph, asked_of: Sequence[int]) -> Float32s:
     """.6^(k'−k−1) of each meeting that follows one that was asked of in its series; 0 for all others."""
-    later = np.zeros(len(graph.blocks), np.float32)
+    later = np.zeros(graph.alive.size, np.float32)
     for meeting in asked_of:
         series, day = graph.meeting_series[meeting], graph.meeting_day[meeting]
         following = np.flatnonzero(
-            (graph.meeting_series == series)
+            graph.alive
+            & (graph.meeting_series == series)
             & (graph.meeting_project == graph.meeting_project[meeting])
             & (graph.meeting_day > day)
             & (series >= 0)
@@ -144,50 +156,109 @@ def _later(graph: MemoryGraph, asked_of: Sequence[int]) -> Float32s:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Holds:
-    """What a row can be linked by."""
+class _Holdings:
+    """What rows can be linked by; place i of each list belongs to row i."""
 
-    row: int
-    concepts: frozenset[int]
-    terms: dict[int, float]
-    defined: frozenset[int]  # rows of documents
+    meeting: list[int]
+    terms: list[dict[int, float]]  # rare ones that the row says itself, with their IDF over the whole graph
+    concepts: list[frozenset[int]]  # that are rare enough to connect
+
+    @classmethod
+    def of(cls, graph: MemoryGraph, rows: Int32s) -> _Holdings:
+        turns = max(graph.row_of_turn.size, 1)
+        meeting = graph.meeting_of_row[rows].tolist()
+        said = graph.said_end[rows] - np.where(rows > 0, graph.said_end[rows - 1], 0)
+        end, terms = np.empty(rows.size, np.int64), np.empty(int(said.sum()), np.int32)
+        kernels.rare_terms(
+            rows,
+            graph.said_end,
+            graph.said_terms,
+            graph.term_rows,
+            max(LEAST_RARE, RARE_SHARE * turns),
+            end,
+            terms,
+        )
+        terms = terms[: int(end[-1])] if end.size else terms[:0]
+        idf = np.log(1.0 + turns / np.maximum(graph.term_rows[terms], 1)).tolist()
+        names: dict[int, frozenset[int]] = {-1: frozenset()}
+        held, numbers, begin = [], terms.tolist(), 0
+        for speaker, last in zip(graph.speakers[rows].tolist(), end.tolist(), strict=True):
+            if speaker not in names:
+                names[speaker] = _terms_of(graph, speaker)
+            # "Ann: …" is no mention of Ann.
+            own = names[speaker]
+            held.append({numbers[p]: idf[p] for p in range(begin, last) if numbers[p] not in own})
+            begin = last
+        most = max(COMMON_MENTIONS, COMMON_SHARE * graph.row_of_turn.size)
+        start = graph.row_concept_start
+        concepts = [
+            frozenset(
+                c
+                for c in graph.row_concepts[low:high].tolist()
+                if graph.concept_start[c + 1] - graph.concept_start[c] <= most
+            )
+            if low < high
+            else frozenset()
+            for low, high in zip(start[rows].tolist(), start[rows + 1].tolist(), strict=True)
+        ]
+        return cls(meeting=meeting, terms=held, concepts=concepts)
 
 
-def _link(graph: MemoryGraph, row: int, beside: Sequence[int], anchors: Sequence[_Holds]) -> Link | None:
-    """The strongest nameable link of `row`, to a hit beside it or else to one of the anchors in another meeting.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Anchors:
+    """The woken rows, and which of them hold what. An anchor is known by its place, which is its rank."""
+
+    rows: Sequence[int]
+    of_term: Mapping[int, Sequence[int]]
+    of_concept: Mapping[int, Sequence[int]]
+    definitions: Mapping[
+        int, int
+    ]  # rows that an anchor names by their document's title, to the first that does
+
+    @classmethod
+    def of(cls, graph: MemoryGraph, found: _Holdings, woken: Sequence[int]) -> _Anchors:
+        of_term: dict[int, list[int]] = {}
+        of_concept: dict[int, list[int]] = {}
+        definitions: dict[int, int] = {}
+        for place, row in enumerate(woken):
+            for term in found.terms[place]:
+                of_term.setdefault(term, []).append(place)
+            for concept in found.concepts[place]:
+                of_concept.setdefault(concept, []).append(place)
+            for defined in defined_by(graph, np.array([row], np.int32)).tolist():
+                definitions.setdefault(defined, row)
+        return cls(rows=woken, of_term=of_term, of_concept=of_concept, definitions=definitions)
+
+
+def _beside(row: int, beside: Sequence[int]) -> Link:
+    """The link to the hit that was said nearest; score and novelty are not filled in."""
+    nearest = min(beside, key=lambda hit: (abs(row - hit), hit))
+    strength = NEXT_WEIGHT ** abs(row - nearest)
+    return Link(row=row, anchor=nearest, turns=row - nearest, score=0.0, strength=strength, novelty=0.0)
+
+
+def _link(graph: MemoryGraph, found: _Holdings, place: int, row: int, anchors: _Anchors) -> Link | None:
+    """The strongest nameable link of `row`, at `place`, to an anchor in another meeting.
 
     Its score and its novelty are not filled in.
     """
-    if beside:
-        nearest = min(beside, key=lambda hit: (abs(row - hit), hit))
-        return Link(
-            row=row,
-            anchor=nearest,
-            turns=row - nearest,
-            score=0.0,
-            strength=NEXT_WEIGHT ** abs(row - nearest),
-            novelty=0.0,
-        )
-    meeting = int(graph.meeting_of_row[row])
-    for anchor in anchors:
-        if row in anchor.defined:
-            return Link(
-                row=row, anchor=anchor.row, defines=True, score=0.0, strength=DEFINITION_WEIGHT, novelty=0.0
-            )
-    semantic = graph.vectors[row, :SEMANTIC_DIMENSIONS]
-    if graph.documents[meeting] and (link := _shared_names(graph, row, anchors)):
+    if row in anchors.definitions:
+        anchor = anchors.definitions[row]
+        return Link(row=row, anchor=anchor, defines=True, score=0.0, strength=DEFINITION_WEIGHT, novelty=0.0)
+    meeting = found.meeting[place]
+    if graph.documents[meeting] and (link := _shared_names(graph, row, anchors.rows)):
         return link
-    concepts = _concepts_of(graph, row)
-    terms = _rare_terms(graph, row)
+    terms, concepts = found.terms[place], found.concepts[place]
+    linked = {a for term in terms for a in anchors.of_term.get(term, ())}
+    linked |= {a for concept in concepts for a in anchors.of_concept.get(concept, ())}
     best: Link | None = None
-    for anchor in anchors:
-        if int(graph.meeting_of_row[anchor.row]) == meeting:
+    for at in sorted(linked):
+        if found.meeting[at] == meeting:
             continue
-        shared = concepts & anchor.concepts
-        common = terms.keys() & anchor.terms.keys()
-        if not shared and not common:
-            continue
-        cosine = max(0.0, float(semantic @ graph.vectors[anchor.row, :SEMANTIC_DIMENSIONS]))
+        anchor = anchors.rows[at]
+        shared = concepts & found.concepts[at]
+        common = terms.keys() & found.terms[at].keys()
+        cosine = max(0.0, _cosine(graph, anchor, graph.semantic(np.array([row]))[0]))
         if not shared and len(common) < 2 and cosine < STEM_COSINE:
             continue
         weight = sum(terms[term] for term in common) / max(sum(terms.values()), 1e-9)
@@ -195,7 +266,7 @@ def _link(graph: MemoryGraph, row: int, beside: Sequence[int], anchors: Sequence
         if strength >= LEAST_STRENGTH and (best is None or strength > best.strength):
             best = Link(
                 row=row,
-                anchor=anchor.row,
+                anchor=anchor,
                 concept=min(shared, key=lambda c: (_mentions_of(graph, c), c), default=None),
                 stems=tuple(
                     graph.lexicons.terms[term] for term in sorted(common, key=lambda t: (-terms[t], t))[:3]
@@ -207,18 +278,20 @@ def _link(graph: MemoryGraph, row: int, beside: Sequence[int], anchors: Sequence
     return best
 
 
-def _shared_names(graph: MemoryGraph, row: int, anchors: Sequence[_Holds]) -> Link | None:
+def _shared_names(graph: MemoryGraph, row: int, anchors: Sequence[int]) -> Link | None:
     """The link to the first anchor of another document that holds a rare name of `row`."""
     keys, held_start, _ = graph.rows_of_name
     start, names = graph.names_of_row
     own = names[start[row] : start[row + 1]]
+    if not own.size:
+        return None
     for anchor in anchors:
-        common = np.intersect1d(own, names[start[anchor.row] : start[anchor.row + 1]])
-        if common.size and graph.meeting_of_row[anchor.row] != graph.meeting_of_row[row]:
+        common = np.intersect1d(own, names[start[anchor] : start[anchor + 1]])
+        if common.size and graph.meeting_of_row[anchor] != graph.meeting_of_row[row]:
             held = held_start[common + 1] - held_start[common]
             return Link(
                 row=row,
-                anchor=anchor.row,
+                anchor=anchor,
                 names=tuple(keys[common[held == held.min()]].tolist()),
                 score=0.0,
                 strength=1.0 / float(np.log2(held.min())),
@@ -227,38 +300,17 @@ def _shared_names(graph: MemoryGraph, row: int, anchors: Sequence[_Holds]) -> Li
     return None
 
 
-def _concepts_of(graph: MemoryGraph, row: int) -> frozenset[int]:
-    """The concepts that a row mentions and that are rare enough to connect."""
-    start, concepts = graph.concepts_of_row
-    most = max(COMMON_MENTIONS, COMMON_SHARE * graph.row_of_turn.size)
-    return frozenset(
-        c for c in concepts[start[row] : start[row + 1]].tolist() if _mentions_of(graph, c) <= most
-    )
-
-
 def _mentions_of(graph: MemoryGraph, concept: int) -> int:
     return int(graph.concept_start[concept + 1] - graph.concept_start[concept])
 
 
-def _rare_terms(graph: MemoryGraph, row: int) -> dict[int, float]:
-    """The rare terms that a row says itself, with their IDF over the whole graph."""
-    meeting = int(graph.meeting_of_row[row])
-    block = graph.blocks[meeting]
-    local = row - int(graph.meeting_rows[meeting])
-    low, high = np.searchsorted(block.posting_row, (local, local + 1))
-    n = max(graph.row_of_turn.size, 1)
-    terms = block.posting_term[low:high]
-    frequency = graph.posting_start[terms + 1] - graph.posting_start[terms]
-    speaker = _speaker_terms(graph, row)
-    most = max(LEAST_RARE, RARE_SHARE * n)
-    return {
-        int(term): float(np.log(1.0 + n / held))
-        for term, held in zip(terms, frequency, strict=True)
-        if held <= most and term not in speaker
-    }
+def _cosine(graph: MemoryGraph, row: int, other: Float32s) -> float:
+    """The cosine of a row's vector to the semantic part of another."""
+    out = np.empty(1, np.float32)
+    kernels.dots_of_rows(other[:SEMANTIC_DIMENSIONS], graph.vectors, np.array([row], np.int32), out)
+    return float(out[0])
 
 
-def _speaker_terms(graph: MemoryGraph, row: int) -> frozenset[int]:
-    """The terms of the speaker's own name: "Ann: …" is no mention of Ann."""
-    speaker = int(graph.speakers[row])
-    return graph.terms_of_speaker.get(speaker, frozenset())
+def _terms_of(graph: MemoryGraph, speaker: int) -> frozenset[int]:
+    """The terms of a speaker's own name."""
+    return frozenset(map(graph.lexicons.terms.find, stems(graph.lexicons.speakers[speaker])))
