@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
 from typing import Final
 
 import numpy as np
@@ -119,15 +118,12 @@ def find(
     activated: tuple[Reached, ...] = ()
     if spreading:
         woken = _woken(graph, bounds, evidence, u, direct)
-        taken = {node for found in direct.values() for node, _ in found} | {link.row for link in bridges}
-        beyond = (
-            (node, strength)
-            for node, strength in _activated(graph, evidence, u, order, woken)
-            if node not in taken and _level(graph, node) in levels
-        )
+        taken = [node for found in direct.values() for node, _ in found] + [link.row for link in bridges]
         activated = tuple(
             Reached(node=node, strength=strength, path=woken.path(node))
-            for node, strength in islice(beyond, question.max_activations)
+            for node, strength in _activated(graph, evidence, u, order, woken, taken, levels)[
+                : question.max_activations
+            ]
         )
     return Findings(
         direct=direct,
@@ -245,38 +241,37 @@ def _woken(
 
 
 def _activated(
-    graph: MemoryGraph, evidence: Evidence, u: Float32s, order: Int64s, woken: Wake
+    graph: MemoryGraph,
+    evidence: Evidence,
+    u: Float32s,
+    order: Int64s,
+    woken: Wake,
+    taken: Sequence[int],
+    levels: Sequence[Level],
 ) -> list[tuple[int, float]]:
-    """Everything that was woken as (node, strength), strongest first; nothing of no strength.
+    """Everything of these levels that was woken and is not taken as (node, strength), strongest first.
 
     An episode's strength is its share of the best U, which measured best (half of the gold that plain hybrid
     search misses is in ten such slots; lab 1 §2); where U is not known, and for contexts and concepts, it is what
     best-first activation brought. The path is the strongest way from a seed.
     """
     peak = max(float(u.max(initial=0.0)), 1e-9)
-    rows = evidence.rows[order].tolist()
-    reached = {
-        row: min(1.0, max(0.0, score / peak)) for row, score in zip(rows, u[order].tolist(), strict=True)
-    }
-    weakest = min(reached.values(), default=1.0)
-    for node, strength in zip(woken.nodes.tolist(), woken.strength.tolist(), strict=True):
-        if node not in reached:
-            reached[node] = min(strength, weakest) if node < graph.episodes else UPPER_LEVELS * strength
-    best = sorted(reached.items(), key=lambda item: -round(item[1], 6))
-    return [item for item in _ties_by_id(graph, best) if item[1] > 0.0]
-
-
-def _ties_by_id(graph: MemoryGraph, ranked: Iterable[tuple[int, float]]) -> Iterator[tuple[int, float]]:
-    """The same nodes, those of one strength in the order of their ids."""
-    for _, group in groupby(ranked, key=lambda item: round(item[1], 6)):
-        tied = list(group)
-        yield from tied if len(tied) == 1 else sorted(tied, key=lambda item: graph.memory_id(item[0]))
-
-
-def _level(graph: MemoryGraph, node: int) -> Level:
-    if node < graph.episodes:
-        return Level.EPISODE
-    return Level.CONTEXT if node < graph.first_concept else Level.CONCEPT
+    shares = np.clip(u[order] / peak, 0.0, 1.0)
+    rows = evidence.rows[order]
+    beyond = ~np.isin(woken.nodes, rows)
+    nodes, strength = woken.nodes[beyond], woken.strength[beyond]
+    weakest = shares.min(initial=1.0)
+    strength = np.where(nodes < graph.episodes, np.minimum(strength, weakest), UPPER_LEVELS * strength)
+    nodes, strength = np.concatenate((rows, nodes)), np.concatenate((shares, strength))
+    level = np.where(
+        nodes < graph.episodes,
+        int(Level.EPISODE),
+        np.where(nodes < graph.first_concept, int(Level.CONTEXT), int(Level.CONCEPT)),
+    )
+    kept = (strength > 0.0) & np.isin(level, [int(wanted) for wanted in levels]) & ~np.isin(nodes, taken)
+    nodes, strength = nodes[kept], strength[kept]
+    best = _first(graph.ids_of(nodes), strength, nodes.size)
+    return list(zip(nodes[best].tolist(), strength[best].tolist(), strict=True))
 
 
 def _best(graph: MemoryGraph, rows: Int32s, scores: Float32s, limit: int) -> Int64s:

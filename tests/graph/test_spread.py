@@ -32,7 +32,7 @@ def graph() -> MemoryGraph:
 
 def _saturated(tf: float, idf: float, length: float, mean: float) -> float:
     k1, b = kernels.K1, kernels.B
-    return idf * tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / mean)) if tf else 0.0
+    return float(idf * tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / mean))) if tf else 0.0
 
 
 class _Oracle:
@@ -44,7 +44,7 @@ class _Oracle:
         terms = [graph.lexicons.terms.find(stem) for stem in asked]
         words = {row: graph.said_terms[begins[row] : graph.said_end[row]] for row in range(graph.episodes)}
         rows_of = np.flatnonzero(meetings[graph.meeting_of_row])
-        turns = [row for row in rows_of if graph.turn_of_row[row] >= 0]
+        turns = [row for row in rows_of.tolist() if graph.turn_of_row[row] >= 0]
         self.count = np.zeros((len(terms), graph.episodes))
         for m in np.flatnonzero(meetings):
             first = int(graph.meeting_rows[m])
@@ -145,7 +145,9 @@ def test_no_better_seed_was_passed_over(graph: MemoryGraph, monkeypatch: pytest.
         turns, rows = spread._seeds(graph, bounds, terms, idf, survey)
         oracle = _Oracle(graph, asked, bounds.meetings)
         best = sorted((oracle.spread(r, KERNEL_M, graph.smooth_m, "m") for r in oracle.turns), reverse=True)
-        found = [oracle.spread(int(graph.row_of_turn[int(k)]), KERNEL_M, graph.smooth_m, "m") for k in turns.tolist()]
+        found = [
+            oracle.spread(row, KERNEL_M, graph.smooth_m, "m") for row in graph.row_of_turn[turns].tolist()
+        ]
         assert found == pytest.approx(best[:4], rel=1e-4)
         everything = np.flatnonzero(bounds.meetings[graph.meeting_of_row]).tolist()
         best = sorted((oracle.own(row) for row in everything), reverse=True)

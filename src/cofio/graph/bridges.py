@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cofio.graph import kernels
 from cofio.graph.csr import MemoryGraph
@@ -104,14 +105,18 @@ def find_bridges(
     beyond = float(u[np.isin(rows, direct)].min(initial=1.0))
     order = _first(score, rows, DEPTH + len(direct))
     tried = rows[order]
-    found = _Holdings.of(graph, np.concatenate((np.array(woken, np.int32), tried)))
-    anchors = _Anchors.of(graph, found, woken)
+    linked = _Linked.of(graph, np.array(woken, np.int32), tried)
+    definitions = _definitions(graph, woken)
+    meetings = linked.meetings[len(woken) :]
+    of_direct = graph.meeting_of_row[np.array(direct, np.int32)].tolist()
     links: list[Link] = []
     for place, (row, worth, shown) in enumerate(
-        zip(tried.tolist(), score[order].tolist(), u[order].tolist(), strict=True), len(woken)
+        zip(tried.tolist(), score[order].tolist(), u[order].tolist(), strict=True)
     ):
-        meeting = found.meeting[place]
-        beside = [hit for hit in direct if abs(row - hit) <= NEAR and graph.meeting_of_row[hit] == meeting]
+        meeting = meetings[place]
+        beside = [
+            hit for hit, of in zip(direct, of_direct, strict=True) if of == meeting and abs(row - hit) <= NEAR
+        ]
         # The rest of a document that was found is no bridge to it.
         if row in beside or (beside and (shown <= beyond or graph.documents[meeting])):
             continue
@@ -119,7 +124,13 @@ def find_bridges(
             abs(row - link.row) <= NEAR and graph.meeting_of_row[link.row] == meeting for link in links
         ):
             continue
-        made = _beside(row, beside) if beside else _link(graph, found, place, row, anchors)
+        if beside:
+            made: Link | None = _beside(row, beside)
+        elif row in definitions:
+            made = _link(row, definitions[row], DEFINITION_WEIGHT, defines=True)
+        else:
+            shared = _shared_names(graph, row, woken) if graph.documents[meeting] else None
+            made = shared or linked.link(graph, place)
         if made is None:
             continue
         novelty = 1.0 - _cosine(graph, row, query)
@@ -156,126 +167,127 @@ def _later(graph: MemoryGraph, asked_of: Sequence[int]) -> Float32s:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Holdings:
-    """What rows can be linked by; place i of each list belongs to row i."""
+class _Linked:
+    """Which anchor each row that was tried is linked to most strongly by rare terms and concepts.
 
-    meeting: list[int]
-    terms: list[dict[int, float]]  # rare ones that the row says itself, with their IDF over the whole graph
-    concepts: list[frozenset[int]]  # that are rare enough to connect
+    Place i of everything but `anchors` and `rows` is the i-th anchor, or after them all a row.
+    """
+
+    anchors: Int32s
+    rows: Int32s
+    meetings: list[int]
+    terms: Int32s  # rare ones that each says itself; those of place i end at term_end[i]
+    term_end: Int64s
+    idf: NDArray[np.float64]  # of `terms`, over the whole graph
+    concepts: Int32s  # that are rare enough to connect; those of place i end at concept_end[i]
+    concept_end: Int64s
+    best: list[int]
+    strength: list[float]
 
     @classmethod
-    def of(cls, graph: MemoryGraph, rows: Int32s) -> _Holdings:
+    def of(cls, graph: MemoryGraph, anchors: Int32s, rows: Int32s) -> _Linked:
+        both = np.concatenate((anchors, rows))
         turns = max(graph.row_of_turn.size, 1)
-        meeting = graph.meeting_of_row[rows].tolist()
-        said = graph.said_end[rows] - np.where(rows > 0, graph.said_end[rows - 1], 0)
-        end, terms = np.empty(rows.size, np.int64), np.empty(int(said.sum()), np.int32)
-        kernels.rare_terms(
-            rows,
-            graph.said_end,
-            graph.said_terms,
-            graph.term_rows,
-            max(LEAST_RARE, RARE_SHARE * turns),
-            end,
-            terms,
-        )
-        terms = terms[: int(end[-1])] if end.size else terms[:0]
-        idf = np.log(1.0 + turns / np.maximum(graph.term_rows[terms], 1)).tolist()
-        names: dict[int, frozenset[int]] = {-1: frozenset()}
-        held, numbers, begin = [], terms.tolist(), 0
-        for speaker, last in zip(graph.speakers[rows].tolist(), end.tolist(), strict=True):
-            if speaker not in names:
-                names[speaker] = _terms_of(graph, speaker)
-            # "Ann: …" is no mention of Ann.
-            own = names[speaker]
-            held.append({numbers[p]: idf[p] for p in range(begin, last) if numbers[p] not in own})
-            begin = last
-        most = max(COMMON_MENTIONS, COMMON_SHARE * graph.row_of_turn.size)
+        term_end, terms = _rare_terms(graph, both, max(LEAST_RARE, RARE_SHARE * turns))
+        idf = np.log(1.0 + turns / np.maximum(graph.term_rows[terms], 1))
         start = graph.row_concept_start
-        concepts = [
-            frozenset(
-                c
-                for c in graph.row_concepts[low:high].tolist()
-                if graph.concept_start[c + 1] - graph.concept_start[c] <= most
-            )
-            if low < high
-            else frozenset()
-            for low, high in zip(start[rows].tolist(), start[rows + 1].tolist(), strict=True)
-        ]
-        return cls(meeting=meeting, terms=held, concepts=concepts)
+        concept_end = np.empty(both.size, np.int64)
+        concepts = np.empty(int((start[both + 1] - start[both]).sum()), np.int32)
+        kernels.rare_concepts(
+            both, start, graph.row_concepts, graph.concept_start, max(COMMON_MENTIONS, COMMON_SHARE * turns), concept_end,
+            concepts,
+        )  # fmt: skip
+        meetings = graph.meeting_of_row[both]
+        best, strength = np.empty(both.size, np.int32), np.empty(both.size)
+        kernels.strongest_links(
+            both, anchors.size, meetings, term_end, terms, idf, concept_end, concepts, graph.vectors, SEMANTIC_DIMENSIONS, STEM_COSINE, LEAST_STRENGTH, best, strength,
+        )  # fmt: skip
+        return cls(
+            anchors=anchors,
+            rows=rows,
+            meetings=meetings.tolist(),
+            terms=terms,
+            term_end=term_end,
+            idf=idf,
+            concepts=concepts,
+            concept_end=concept_end,
+            best=best.tolist(),
+            strength=strength.tolist(),
+        )
+
+    def link(self, graph: MemoryGraph, row: int) -> Link | None:
+        """The link of the row at place `row` among the rows, None if it has none."""
+        place = self.anchors.size + row
+        at = self.best[place]
+        if at < 0:
+            return None
+        terms = self._terms(place)
+        common = sorted(terms.keys() & self._terms(at).keys(), key=lambda term: (-terms[term], term))
+        shared = self._concepts(place) & self._concepts(at)
+        return _link(
+            int(self.rows[row]),
+            int(self.anchors[at]),
+            self.strength[place],
+            concept=min(shared, key=lambda concept: (_mentions_of(graph, concept), concept), default=None),
+            stems=tuple(graph.lexicons.terms[term] for term in common[:3]),
+        )
+
+    def _terms(self, place: int) -> dict[int, float]:
+        held = slice(self.term_end[place - 1] if place else 0, self.term_end[place])
+        return dict(zip(self.terms[held].tolist(), self.idf[held].tolist(), strict=True))
+
+    def _concepts(self, place: int) -> frozenset[int]:
+        held = slice(self.concept_end[place - 1] if place else 0, self.concept_end[place])
+        return frozenset(self.concepts[held].tolist())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Anchors:
-    """The woken rows, and which of them hold what. An anchor is known by its place, which is its rank."""
+def _rare_terms(graph: MemoryGraph, rows: Int32s, most: float) -> tuple[Int64s, Int32s]:
+    """(end, terms): what each row says itself that at most `most` rows say. "Ann: …" is no mention of Ann."""
+    said = graph.said_end[rows] - np.where(rows > 0, graph.said_end[rows - 1], 0)
+    end, terms = np.empty(rows.size, np.int64), np.empty(int(said.sum()), np.int32)
+    kernels.rare_terms(rows, graph.said_end, graph.said_terms, graph.term_rows, most, end, terms)
+    terms = terms[: int(end[-1])]
+    count = np.diff(end, prepend=0)
+    of = np.repeat(graph.speakers[rows], count)
+    own = np.zeros(terms.size, np.bool_)
+    for speaker in np.unique(of[of >= 0]).tolist():
+        for term in map(graph.lexicons.terms.find, stems(graph.lexicons.speakers[speaker])):
+            own |= (terms == term) & (of == speaker)
+    row_of = np.repeat(np.arange(rows.size), count)[~own]
+    return np.searchsorted(row_of, np.arange(rows.size), "right"), terms[~own]
 
-    rows: Sequence[int]
-    of_term: Mapping[int, Sequence[int]]
-    of_concept: Mapping[int, Sequence[int]]
-    definitions: Mapping[
-        int, int
-    ]  # rows that an anchor names by their document's title, to the first that does
 
-    @classmethod
-    def of(cls, graph: MemoryGraph, found: _Holdings, woken: Sequence[int]) -> _Anchors:
-        of_term: dict[int, list[int]] = {}
-        of_concept: dict[int, list[int]] = {}
-        definitions: dict[int, int] = {}
-        for place, row in enumerate(woken):
-            for term in found.terms[place]:
-                of_term.setdefault(term, []).append(place)
-            for concept in found.concepts[place]:
-                of_concept.setdefault(concept, []).append(place)
-            for defined in defined_by(graph, np.array([row], np.int32)).tolist():
-                definitions.setdefault(defined, row)
-        return cls(rows=woken, of_term=of_term, of_concept=of_concept, definitions=definitions)
+def _definitions(graph: MemoryGraph, woken: Sequence[int]) -> Mapping[int, int]:
+    """The rows whose document's title a woken row names, with the first that does."""
+    found: dict[int, int] = {}
+    for row in woken if graph.definition_rows.size else ():
+        for defined in defined_by(graph, np.array([row], np.int32)).tolist():
+            found.setdefault(defined, row)
+    return found
 
 
 def _beside(row: int, beside: Sequence[int]) -> Link:
     """The link to the hit that was said nearest; score and novelty are not filled in."""
     nearest = min(beside, key=lambda hit: (abs(row - hit), hit))
-    strength = NEXT_WEIGHT ** abs(row - nearest)
-    return Link(row=row, anchor=nearest, turns=row - nearest, score=0.0, strength=strength, novelty=0.0)
+    return _link(row, nearest, NEXT_WEIGHT ** abs(row - nearest), turns=row - nearest)
 
 
-def _link(graph: MemoryGraph, found: _Holdings, place: int, row: int, anchors: _Anchors) -> Link | None:
-    """The strongest nameable link of `row`, at `place`, to an anchor in another meeting.
-
-    Its score and its novelty are not filled in.
-    """
-    if row in anchors.definitions:
-        anchor = anchors.definitions[row]
-        return Link(row=row, anchor=anchor, defines=True, score=0.0, strength=DEFINITION_WEIGHT, novelty=0.0)
-    meeting = found.meeting[place]
-    if graph.documents[meeting] and (link := _shared_names(graph, row, anchors.rows)):
-        return link
-    terms, concepts = found.terms[place], found.concepts[place]
-    linked = {a for term in terms for a in anchors.of_term.get(term, ())}
-    linked |= {a for concept in concepts for a in anchors.of_concept.get(concept, ())}
-    best: Link | None = None
-    for at in sorted(linked):
-        if found.meeting[at] == meeting:
-            continue
-        anchor = anchors.rows[at]
-        shared = concepts & found.concepts[at]
-        common = terms.keys() & found.terms[at].keys()
-        cosine = max(0.0, _cosine(graph, anchor, graph.semantic(np.array([row]))[0]))
-        if not shared and len(common) < 2 and cosine < STEM_COSINE:
-            continue
-        weight = sum(terms[term] for term in common) / max(sum(terms.values()), 1e-9)
-        strength = min(1.0, 0.5 * cosine + 0.5 * min(1.0, weight + (0.5 if shared else 0.0)))
-        if strength >= LEAST_STRENGTH and (best is None or strength > best.strength):
-            best = Link(
-                row=row,
-                anchor=anchor,
-                concept=min(shared, key=lambda c: (_mentions_of(graph, c), c), default=None),
-                stems=tuple(
-                    graph.lexicons.terms[term] for term in sorted(common, key=lambda t: (-terms[t], t))[:3]
-                ),
-                score=0.0,
-                strength=strength,
-                novelty=0.0,
-            )
-    return best
+def _link(
+    row: int,
+    anchor: int,
+    strength: float,
+    *,
+    turns: int = 0,
+    defines: bool = False,
+    names: tuple[int, ...] = (),
+    concept: int | None = None,
+    stems: tuple[str, ...] = (),
+) -> Link:
+    """A link whose score and novelty are not filled in."""
+    return Link(
+        row=row, anchor=anchor, turns=turns, defines=defines, names=names, concept=concept, stems=stems, score=0.0,
+        strength=strength, novelty=0.0,
+    )  # fmt: skip
 
 
 def _shared_names(graph: MemoryGraph, row: int, anchors: Sequence[int]) -> Link | None:
@@ -289,14 +301,8 @@ def _shared_names(graph: MemoryGraph, row: int, anchors: Sequence[int]) -> Link 
         common = np.intersect1d(own, names[start[anchor] : start[anchor + 1]])
         if common.size and graph.meeting_of_row[anchor] != graph.meeting_of_row[row]:
             held = held_start[common + 1] - held_start[common]
-            return Link(
-                row=row,
-                anchor=anchor,
-                names=tuple(keys[common[held == held.min()]].tolist()),
-                score=0.0,
-                strength=1.0 / float(np.log2(held.min())),
-                novelty=0.0,
-            )
+            found = tuple(keys[common[held == held.min()]].tolist())
+            return _link(row, anchor, 1.0 / float(np.log2(held.min())), names=found)
     return None
 
 
@@ -309,8 +315,3 @@ def _cosine(graph: MemoryGraph, row: int, other: Float32s) -> float:
     out = np.empty(1, np.float32)
     kernels.dots_of_rows(other[:SEMANTIC_DIMENSIONS], graph.vectors, np.array([row], np.int32), out)
     return float(out[0])
-
-
-def _terms_of(graph: MemoryGraph, speaker: int) -> frozenset[int]:
-    """The terms of a speaker's own name."""
-    return frozenset(map(graph.lexicons.terms.find, stems(graph.lexicons.speakers[speaker])))

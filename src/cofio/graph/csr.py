@@ -94,6 +94,7 @@ class MemoryGraph:
     context_first: Int32s  # rows
     context_last: Int32s
     # concepts (p,)
+    concept_ids: Ids
     concept_vectors: Int16s
     concept_start: Int64s  # (p+1,) into concept_rows
     concept_rows: Int32s  # rows that mention each concept
@@ -143,7 +144,20 @@ class MemoryGraph:
             return written(self.ids, node)
         if node < self.first_concept:
             return written(self.context_ids, node - self.episodes)
-        return self.concepts[node - self.first_concept].memory_id
+        return written(self.concept_ids, node - self.first_concept)
+
+    def ids_of(self, nodes: Int32s) -> Ids:
+        """The memory ids of nodes, as pairs of numbers."""
+        found = np.empty((nodes.size, 2), np.uint64)
+        first, last = self.episodes, self.first_concept
+        for ids, low, high in (
+            (self.ids, 0, first),
+            (self.context_ids, first, last),
+            (self.concept_ids, last, self.nodes),
+        ):
+            here = (nodes >= low) & (nodes < high)
+            found[here] = ids[nodes[here] - low]
+        return found
 
     @property
     def living(self) -> Mapping[int, MeetingHead]:

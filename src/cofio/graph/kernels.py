@@ -18,11 +18,16 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-K1: Final = 1.2  # BM25 term saturation (lab 1 §1; flat between .9 and 1.6)
-B: Final = 0.5  # BM25 length normalisation (lab 1 §1)
+# float32, as everything that they are mixed with: a float64 constant would halve the width of every loop.
+K1: Final = np.float32(1.2)  # BM25 term saturation (lab 1 §1; flat between .9 and 1.6)
+B: Final = np.float32(0.5)  # BM25 length normalisation (lab 1 §1)
 SCALE: Final = np.float32(1.0 / 32767.0)  # of a fixed-point vector's numbers
 # Sums may be taken in any order, so that inner products use the whole width of the processor.
 _LOOSE: Final = {"reassoc", "contract", "nsz"}
+_ONE: Final = np.float32(1.0)
+_GAIN: Final = np.float32(2.2)  # K1 + 1
+# A bound must not fall below what it bounds by a rounding.
+_SLACK: Final = np.float32(1.0001)
 
 
 @njit(cache=True, nogil=True, fastmath=_LOOSE)
@@ -54,16 +59,31 @@ def term_turns(terms, term_start, term_pair, pairs, in_scope, out):
 
 
 @njit(cache=True, nogil=True)
+def _saturated(tf, length, mean):
+    """One term's part of BM25, not yet weighed by its IDF: tf(k1+1) / (tf + k1(1 − b + b·length/mean))."""
+    return tf * _GAIN / (tf + K1 * (_ONE - B + B * length / mean))
+
+
+@njit(cache=True, nogil=True)
+def _most_around(pair, reach_sum, least_smooth, mean):
+    """What no turn of the pair's meeting can get of the pair's term, not yet weighed.
+
+    A term's count around a turn is at most its whole count in the meeting, and at most its greatest count in a row
+    times the kernel's sum.
+    """
+    return _saturated(min(np.float32(pair[3]), np.float32(pair[5]) * reach_sum), least_smooth, mean)
+
+
+@njit(cache=True, nogil=True)
 def survey_meetings(
-    terms, idf, term_start, term_pair, pairs, in_scope, length, n_scope, mean_length, reach_sum, least_smooth, mean_smooth,
-    least_length, mean_own, words, most_spread, most_own, touched, flow,
+    terms, idf, term_start, term_pair, pairs, in_scope, length, n_scope, mean_length, reach_sum, least, mean_smooth, mean_own,
+    words, most_spread, most_own, touched, flow,
 ):  # fmt: skip
     """What the meetings say of the terms as wholes; returns how many are `touched`. Cost: the pairs of the terms.
 
     For each touched meeting m: `words[m]` is its BM25 as one document, with idf over the `n_scope` meetings in scope;
-    `most_spread[m]` and `most_own[m]` are scores that no turn's spread BM25 and no row's own BM25 in it exceeds: a
-    term's count around a turn is at most its whole count in the meeting, and at most its greatest count in a row times
-    the kernel's sum `reach_sum`. These three come in zeroed. `flow` (meetings, float32) is scratch.
+    `most_spread[m]` and `most_own[m]` are scores that no turn's spread BM25 and no row's own BM25 in it exceeds.
+    These three come in zeroed. `flow` (meetings, float32) is scratch.
     """
     n_touched = 0
     for i in range(terms.size):
@@ -76,21 +96,16 @@ def survey_meetings(
                 continue
             holding += 1
             if flow[m] == 0.0:
-                flow[m] = 1.0
+                flow[m] = _ONE
                 touched[n_touched] = m
                 n_touched += 1
-            around = min(np.float32(pair[3]), pair[5] * reach_sum)
-            lean = K1 * (1.0 - B + B * least_smooth[m] / mean_smooth)
-            most_spread[m] += idf[i] * around * (K1 + 1.0) / (around + lean)
-            lean = K1 * (1.0 - B + B * least_length[m] / mean_own)
-            most_own[m] += idf[i] * pair[5] * (K1 + 1.0) / (pair[5] + lean)
-        weight = math.log(1.0 + (n_scope - holding + 0.5) / (holding + 0.5))
+            most_spread[m] += idf[i] * _most_around(pair, reach_sum, least[m, 0], mean_smooth)
+            most_own[m] += idf[i] * _saturated(np.float32(pair[5]), least[m, 1], mean_own)
+        weight = np.float32(math.log(1.0 + (n_scope - holding + 0.5) / (holding + 0.5)))
         for p in range(first, last):
             pair = pairs[term_pair[p]]
-            m = pair[0]
-            if in_scope[m]:
-                tf = pair[3]
-                words[m] += weight * tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * length[m] / mean_length))
+            if in_scope[pair[0]]:
+                words[pair[0]] += weight * _saturated(np.float32(pair[3]), length[pair[0]], mean_length)
     for i in range(n_touched):
         flow[touched[i]] = 0.0
     return n_touched
@@ -127,76 +142,181 @@ def _keep(score, item, scores, items, n):
 
 
 @njit(cache=True, nogil=True)
-def strongest(
-    terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_rows, meeting_turns,
-    turn_of_row, row_of_turn, speakers, types, speaker_ok, type_ok, kernel, smooth_length, mean_smooth, length, mean_own,
-    order, most_spread, most_own, flow, spread, own, turn_scores, turns, row_scores, rows,
-):  # fmt: skip
-    """The best turns by spread BM25 and the best rows by their own; returns how many of each.
+def _first_from(posting_row, low, high, row):
+    """The first of the postings `low` to `high` whose row is at least `row`: binary search."""
+    while low < high:
+        middle = (low + high) // 2
+        if posting_row[middle] < row:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
-    Meetings are visited in `order`; one whose bounds (`survey_meetings`) do not reach what is already held is passed
-    over, so the result is that of visiting all. With tf'_t(k) = Σ_d kernel[|d|] · tf_t(k+d) inside the meeting,
-    a turn's score is Σ_t idf_t · tf'(k1+1) / (tf' + k1(1 − b + b·len'(k)/mean))   (DESIGN §3 point 2):
+
+@njit(cache=True, nogil=True)
+def _rest(bounds, held, least):
+    """Turns `bounds[:held]` into the sums from each on; returns how many terms are essential.
+
+    A term is essential if it and those after it could alone bring somebody to `least`: only where an essential term
+    is found can anything be, and the others need to be looked up there only (MaxScore: Turtle and Flood 1995).
+    """
+    for i in range(held - 2, -1, -1):
+        bounds[i] += bounds[i + 1]
+    essential = held
+    while essential > 0 and bounds[essential - 1] * _SLACK < least:
+        essential -= 1
+    return essential
+
+
+@njit(cache=True, nogil=True)
+def strongest_turns(
+    terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_rows, meeting_turns,
+    turn_of_row, row_of_turn, speakers, types, speaker_ok, type_ok, kernel, least, smooth_length, mean, order, most,
+    numbers, bounds, flow, spread, scores, turns,
+):  # fmt: skip
+    """The best turns by spread BM25, best first, ties to the lower; returns how many.
+
+    With tf'_t(k) = Σ_d kernel[|d|] · tf_t(k+d) inside the meeting, a turn's score is
+    Σ_t idf_t · tf'(k1+1) / (tf' + k1(1 − b + b·len'(k)/mean))   (DESIGN §3 point 2):
     saturation comes after the spread, so a turn lights up where several of the query's terms meet around it.
     Only rows that `speaker_ok` (by number + 1) and `type_ok` let pass are listed.
 
-    `turn_scores`/`turns` and `row_scores`/`rows` receive the best, best first. `flow`, `spread` (as long as the longest
-    meeting has turns) and `own` (rows) are scratch. Cost: the postings visited × (2·reach + 1).
+    Terms come with the highest idf first. Meetings are visited in `order`; one whose bound `most` does not reach what is
+    held already is passed over, and in the others the commonest terms are looked up only where the rarer ones are
+    found: the result is that of scoring everything. `numbers`, `bounds` (as long as the terms), `flow` and `spread` (as
+    long as the longest meeting has turns) are scratch. Cost: the postings of the essential terms × (2·reach + 1).
     """
     reach = kernel.size - 1
-    n_turns = n_rows = 0
+    reach_sum = np.float32(2.0) * kernel.sum() - kernel[0]
+    n = 0
     for o in range(order.size):
         m = order[o]
-        want_turns = n_turns < turns.size or most_spread[m] >= turn_scores[n_turns - 1]
-        want_rows = n_rows < rows.size or most_own[m] >= row_scores[n_rows - 1]
-        if not want_turns and not want_rows:
+        bar = scores[n - 1] if n == turns.size else np.float32(0.0)
+        if most[m] * _SLACK < bar:
             continue
         row0, turn0 = meeting_rows[m], meeting_turns[m]
-        size, held = meeting_turns[m + 1] - turn0, meeting_rows[m + 1] - row0
-        base = postings_of[m]
+        size = meeting_turns[m + 1] - turn0
+        held = 0
         for i in range(terms.size):
             number = _pair_of(terms[i], m, term_start, term_pair, pairs)
-            if number < 0:
-                continue
-            begin = base + pairs[number, 1]
-            for p in range(begin, begin + pairs[number, 2]):
-                row = posting_row[p]
-                tf = np.float32(posting_count[p])
-                own[row] += (
-                    idf[i] * tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * length[row0 + row] / mean_own))
-                )
-                if not want_turns:
+            if number >= 0:
+                numbers[held, 0], numbers[held, 1] = number, i
+                bounds[held] = idf[i] * _most_around(pairs[number], reach_sum, least[m, 0], mean)
+                held += 1
+        essential = _rest(bounds, held, bar)
+        for h in range(essential):
+            pair, weight = pairs[numbers[h, 0]], idf[numbers[h, 1]]
+            begin = postings_of[m] + pair[1]
+            low = high = np.int64(0)  # the turns whose flow is not yet in their score
+            for p in range(begin, begin + pair[2]):
+                k = np.int64(turn_of_row[row0 + posting_row[p]])
+                if k < 0:
                     continue
-                k = turn_of_row[row0 + row] - turn0
-                if k >= 0:
-                    for j in range(max(0, k - reach), min(size, k + reach + 1)):
-                        flow[j] += kernel[abs(j - k)] * tf
-            if want_turns:
-                for j in range(size):
-                    tf = flow[j]
-                    spread[j] += (
-                        idf[i]
-                        * tf
-                        * (K1 + 1.0)
-                        / (tf + K1 * (1.0 - B + B * smooth_length[turn0 + j] / mean_smooth))
-                    )
-                    flow[j] = 0.0
-        if want_turns:
-            for j in range(size):
-                score = spread[j]
-                if score > 0.0 and (n_turns < turns.size or score >= turn_scores[n_turns - 1]):
-                    row = row_of_turn[turn0 + j]
-                    if speaker_ok[speakers[row] + 1] and type_ok[types[row]]:
-                        n_turns = _keep(score, turn0 + j, turn_scores, turns, n_turns)
-                spread[j] = 0.0
-        for r in range(held):
-            score = own[r]
-            if score > 0.0 and (n_rows < rows.size or score >= row_scores[n_rows - 1]):
-                row = row0 + r
+                k -= turn0
+                if k - reach >= high:
+                    for j in range(low, high):
+                        spread[j] += weight * _saturated(flow[j], smooth_length[turn0 + j], mean)
+                        flow[j] = 0.0
+                    low = max(0, k - reach)
+                high = min(size, k + reach + 1)
+                tf = np.float32(posting_count[p])
+                for d in range(1, min(reach, k) + 1):
+                    flow[k - d] += kernel[d] * tf
+                for d in range(min(reach + 1, size - k)):
+                    flow[k + d] += kernel[d] * tf
+            for j in range(low, high):
+                spread[j] += weight * _saturated(flow[j], smooth_length[turn0 + j], mean)
+                flow[j] = 0.0
+        for j in range(size):
+            score = spread[j]
+            spread[j] = 0.0
+            if score == 0.0:
+                continue
+            for h in range(essential, held):
+                if (score + bounds[h]) * _SLACK < bar:
+                    score = np.float32(0.0)
+                    break
+                pair = pairs[numbers[h, 0]]
+                begin = postings_of[m] + pair[1]
+                end = begin + pair[2]
+                k = turn0 + j
+                last_row = row_of_turn[min(meeting_turns[m + 1] - 1, k + reach)] - row0
+                p = _first_from(posting_row, begin, end, row_of_turn[max(turn0, k - reach)] - row0)
+                tf = np.float32(0.0)
+                while p < end and posting_row[p] <= last_row:
+                    other = turn_of_row[row0 + posting_row[p]]
+                    if other >= 0:
+                        tf += kernel[abs(other - k)] * np.float32(posting_count[p])
+                    p += 1
+                score += idf[numbers[h, 1]] * _saturated(tf, smooth_length[k], mean)
+            if score > 0.0 and score >= bar:
+                row = row_of_turn[turn0 + j]
                 if speaker_ok[speakers[row] + 1] and type_ok[types[row]]:
-                    n_rows = _keep(score, row, row_scores, rows, n_rows)
-            own[r] = 0.0
-    return n_turns, n_rows
+                    n = _keep(score, turn0 + j, scores, turns, n)
+                    if n == turns.size:
+                        bar = scores[n - 1]
+    return n
+
+
+@njit(cache=True, nogil=True)
+def strongest_rows(
+    terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_rows, speakers, types,
+    speaker_ok, type_ok, least, length, mean, order, most, numbers, bounds, own, scores, rows,
+):  # fmt: skip
+    """The best rows by the BM25 of their own words, best first, ties to the lower; returns how many.
+
+    As `strongest_turns`, without the spread. `own` (as long as the longest meeting has rows) is scratch.
+    """
+    n = 0
+    for o in range(order.size):
+        m = order[o]
+        bar = scores[n - 1] if n == rows.size else np.float32(0.0)
+        if most[m] * _SLACK < bar:
+            continue
+        row0 = meeting_rows[m]
+        held = 0
+        for i in range(terms.size):
+            number = _pair_of(terms[i], m, term_start, term_pair, pairs)
+            if number >= 0:
+                numbers[held, 0], numbers[held, 1] = number, i
+                bounds[held] = idf[i] * _saturated(np.float32(pairs[number, 5]), least[m, 1], mean)
+                held += 1
+        essential = _rest(bounds, held, bar)
+        for h in range(essential):
+            pair, weight = pairs[numbers[h, 0]], idf[numbers[h, 1]]
+            begin = postings_of[m] + pair[1]
+            for p in range(begin, begin + pair[2]):
+                row = posting_row[p]
+                own[row] += weight * _saturated(
+                    np.float32(posting_count[p]), np.float32(length[row0 + row]), mean
+                )
+        for h in range(essential):
+            pair = pairs[numbers[h, 0]]
+            begin = postings_of[m] + pair[1]
+            for p in range(begin, begin + pair[2]):
+                r = posting_row[p]
+                score = own[r]
+                own[r] = 0.0
+                if score == 0.0:
+                    continue
+                for g in range(essential, held):
+                    if (score + bounds[g]) * _SLACK < bar:
+                        score = np.float32(0.0)
+                        break
+                    other = pairs[numbers[g, 0]]
+                    low = postings_of[m] + other[1]
+                    high = low + other[2]
+                    at = _first_from(posting_row, low, high, r)
+                    if at < high and posting_row[at] == r:
+                        score += idf[numbers[g, 1]] * _saturated(
+                            np.float32(posting_count[at]), np.float32(length[row0 + r]), mean
+                        )
+                row = row0 + r
+                if score > 0.0 and score >= bar and speaker_ok[speakers[row] + 1] and type_ok[types[row]]:
+                    n = _keep(score, row, scores, rows, n)
+                    if n == rows.size:
+                        bar = scores[n - 1]
+    return n
 
 
 @njit(cache=True, nogil=True)
@@ -204,7 +324,7 @@ def spread_terms(
     rows, terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_of_row, meeting_rows,
     turn_of_row, kernel_m, kernel_l, smooth_m, smooth_l, mean_m, mean_l, length, mean_own, out_own, out_m, out_l,
 ):  # fmt: skip
-    """BM25 of `rows` (ascending): by their own words, and spread along time by two kernels (see `strongest`).
+    """BM25 of `rows` (ascending): by their own words, and spread along time by two kernels (see `strongest_turns`).
 
     `out_own`, `out_m`, `out_l` come in zeroed; a row that is no turn gets only `out_own`. `kernel_l` reaches at least
     as far as `kernel_m`. Cost: rows × terms × the postings within reach of each.
@@ -352,6 +472,83 @@ def rare_terms(rows, said_end, said_terms, term_rows, most, end, out):
                 out[n] = term
                 n += 1
         end[i] = n
+
+
+@njit(cache=True, nogil=True)
+def rare_concepts(rows, row_concept_start, row_concepts, concept_start, most, end, out):
+    """The concepts of each of `rows` that at most `most` rows mention: those of row i end at `end[i]` in `out`."""
+    n = 0
+    for i in range(rows.size):
+        for p in range(row_concept_start[rows[i]], row_concept_start[rows[i] + 1]):
+            concept = row_concepts[p]
+            if concept_start[concept + 1] - concept_start[concept] <= most:
+                out[n] = concept
+                n += 1
+        end[i] = n
+
+
+@njit(cache=True, nogil=True, fastmath=_LOOSE)
+def _cosine(a, b):
+    """The inner product of two fixed-point vectors."""
+    total = np.float32(0.0)
+    for d in range(a.size):
+        total += np.float32(a[d]) * np.float32(b[d])
+    return total * SCALE * SCALE
+
+
+@njit(cache=True, nogil=True)
+def strongest_links(
+    rows, anchors, meetings, term_end, terms, idf, concept_end, concepts, vectors, semantic, least_cosine, least_strength,
+    best, strength,
+):  # fmt: skip
+    """For each row after the first `anchors`, the anchor of another meeting that it is linked to most strongly.
+
+    Row i has the terms that end at `term_end[i]` with their `idf`, and the concepts that end at `concept_end[i]`.
+    Rows are linked if they share a concept, two terms, or one term and a cosine of `least_cosine`; with w the idf share
+    of the row's terms that the anchor has too, the strength is ½ cosine + ½ min(1, w + ½ if a concept is shared), and
+    one below `least_strength` is no link. The cosine is that of the first `semantic` numbers of the two `vectors`.
+    `best[i]` becomes the anchor, −1 if there is none; ties go to the earlier. Cost: rows × anchors × terms².
+    """
+    for i in range(anchors, meetings.size):
+        best[i], strength[i] = -1, 0.0
+        first = term_end[i - 1]
+        first_concept = concept_end[i - 1]
+        total = 0.0
+        for p in range(first, term_end[i]):
+            total += idf[p]
+        for a in range(anchors):
+            if meetings[a] == meetings[i]:
+                continue
+            common, weight = 0, 0.0
+            for p in range(first, term_end[i]):
+                for q in range(term_end[a - 1] if a else 0, term_end[a]):
+                    if terms[p] == terms[q]:
+                        common += 1
+                        weight += idf[p]
+            shared = False
+            for p in range(first_concept, concept_end[i]):
+                for q in range(concept_end[a - 1] if a else 0, concept_end[a]):
+                    shared = shared or concepts[p] == concepts[q]
+            if not shared and common == 0:
+                continue
+            cosine = max(0.0, _cosine(vectors[rows[a], :semantic], vectors[rows[i], :semantic]))
+            if not shared and common < 2 and cosine < least_cosine:
+                continue
+            found = min(
+                1.0, 0.5 * cosine + 0.5 * min(1.0, weight / max(total, 1e-9) + (0.5 if shared else 0.0))
+            )
+            if found >= least_strength and found > strength[i]:
+                best[i], strength[i] = a, found
+
+
+@njit(cache=True, nogil=True)
+def mentioned(concepts, concept_start, concept_rows, meeting_of_row, in_scope, out):
+    """`out[i]` becomes True if a row of a meeting in scope mentions `concepts[i]`."""
+    for i in range(concepts.size):
+        for p in range(concept_start[concepts[i]], concept_start[concepts[i] + 1]):
+            if in_scope[meeting_of_row[concept_rows[p]]]:
+                out[i] = True
+                break
 
 
 @njit(cache=True, nogil=True)

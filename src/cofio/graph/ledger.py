@@ -28,7 +28,7 @@ from cofio.graph.blocks import (
 )
 from cofio.graph.columns import Column
 from cofio.graph.csr import ConceptHead, MemoryGraph
-from cofio.graph.ids import IdIndex
+from cofio.graph.ids import IdIndex, packed
 from cofio.graph.scratch import ScratchPool
 from cofio.records import VECTOR_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s, Int64s
 from cofio.text.terms import name_words, stems
@@ -84,7 +84,7 @@ class Ledger:
         self.heads: Final[list[MeetingHead]] = []
         self.concepts: Final[list[ConceptHead]] = []
         self.columns: Final[dict[str, Column]] = {
-            name: Column(dtype, *shape) for name, (dtype, *shape) in _COLUMNS.items()
+            name: Column(dtype, *shape) for name, (dtype, *shape) in COLUMNS.items()
         }
         # Starts of each meeting's rows, turns and postings: one more than there are meetings.
         for name in _STARTS:
@@ -242,6 +242,7 @@ class Ledger:
             if known is None:
                 known = len(self.concepts)
                 self.concepts.append(head)
+                self.columns["concept_ids"].append(packed([row.memory_id]))
                 self._enter_concept(known, head)
             elif self.concepts[known] != head:
                 # Labels change when a meeting writes a thing more tellingly. Older versions see the new one too.
@@ -397,7 +398,7 @@ class Ledger:
         return edge_start, edge_target[:used], edge_weight[:used]
 
 
-_COLUMNS: Final[Mapping[str, tuple[type, *tuple[int, ...]]]] = {
+COLUMNS: Final[Mapping[str, tuple[type, *tuple[int, ...]]]] = {
     # meetings
     "meeting_project": (np.int32,),
     "meeting_series": (np.int32,),
@@ -449,10 +450,11 @@ _COLUMNS: Final[Mapping[str, tuple[type, *tuple[int, ...]]]] = {
     "answer_target": (np.int64,),
     "name_row": (np.int32,),
     "name_key": (np.int64,),
+    "concept_ids": (np.uint64, 2),
     "mention_concept": (np.int32,),
     "mention_row": (np.int32,),
 }
-_OF_CONCEPTS: Final = frozenset({"mention_concept", "mention_row"})
+_OF_CONCEPTS: Final = frozenset({"concept_ids", "mention_concept", "mention_row"})
 
 
 def _answers(
@@ -501,6 +503,7 @@ def compact(state: LedgerState) -> LedgerState:
         "context": state.alive[columns["context_meeting"]],
         "answer": row_kept[columns["answer_row"]],
         "name": row_kept[columns["name_row"]],
+        "concept": state.concept_alive,
         "mention": row_kept[columns["mention_row"]] & state.concept_alive[columns["mention_concept"]],
     }
     made = {name: array[kept[_KIND_OF[name]]] for name, array in columns.items() if name in _KIND_OF}
@@ -565,6 +568,7 @@ _ITEMS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "context": ("context_ids", "context_meeting", "context_first", "context_last"),
     "answer": ("answer_row", "answer_target"),
     "name": ("name_row", "name_key"),
+    "concept": ("concept_ids",),
     "mention": ("mention_concept", "mention_row"),
 }  # fmt: skip
 _KIND_OF: Final = {name: kind for kind, names in _ITEMS_OF.items() for name in names}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cofio.graph import kernels
 from cofio.graph.blocks import TYPE_CODES
 from cofio.graph.csr import MemoryGraph
 from cofio.records import Bools, Filters, Int32s
@@ -34,15 +35,11 @@ class Scope:
 
     def mentions(self, graph: MemoryGraph, concepts: Int32s) -> Bools:
         """Which of `concepts` are alive and mentioned in a meeting of the scope."""
-        start = graph.concept_start
-        return np.fromiter(
-            (
-                self.meetings[graph.meeting_of_row[graph.concept_rows[start[c] : start[c + 1]]]].any()
-                for c in concepts
-            ),
-            np.bool_,
-            concepts.size,
+        out = np.zeros(concepts.size, np.bool_)
+        kernels.mentioned(
+            concepts, graph.concept_start, graph.concept_rows, graph.meeting_of_row, self.meetings, out
         )
+        return out
 
 
 def scope(graph: MemoryGraph, filters: Filters) -> Scope:

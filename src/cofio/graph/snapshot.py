@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import cofio
 from cofio.graph.blocks import MeetingHead
 from cofio.graph.csr import ConceptHead
-from cofio.graph.ledger import LedgerState
+from cofio.graph.ledger import COLUMNS, LedgerState
 from cofio.records import ConceptKind
 
 _log = structlog.get_logger(__name__)
@@ -80,9 +80,7 @@ def load(path: Path) -> LedgerState | None:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             text = orjson.loads(file["text"].tobytes())
-            columns = {
-                name.removeprefix("column."): file[name] for name in file.files if name.startswith("column.")
-            }
+            columns = {name: file[f"column.{name}"] for name in COLUMNS}
             return LedgerState(
                 columns=columns,
                 heads=tuple(MeetingHead(**head) for head in text["heads"]),

@@ -225,8 +225,8 @@ def _survey(
     mean_meeting = float(graph.meeting_length @ scope.meetings) / max(inside, 1)
     n = kernels.survey_meetings(
         terms, idf, graph.term_start, graph.term_pair, graph.pairs, scope.meetings, graph.meeting_length, inside,
-        np.float32(max(mean_meeting, 1.0)), KERNEL_M.sum() * 2 - 1, graph.meeting_least[:, 0], survey.mean_m,
-        graph.meeting_least[:, 1], survey.mean_own, words, most_spread, most_own, touched, np.zeros(m, np.float32),
+        np.float32(max(mean_meeting, 1.0)), np.float32(KERNEL_M.sum() * 2 - KERNEL_M[0]), graph.meeting_least,
+        survey.mean_m, survey.mean_own, words, most_spread, most_own, touched, np.zeros(m, np.float32),
     )  # fmt: skip
     return terms, idf, idf_known, idf_all, replace(survey, touched=touched[:n])
 
@@ -235,27 +235,37 @@ def _seeds(
     graph: MemoryGraph, scope: Scope, terms: Int32s, idf: Float32s, survey: _Survey
 ) -> tuple[Int32s, Int32s]:
     """The best turns by spread BM25 and the best rows by their own, `SEEDS` of each at most."""
-    order = survey.touched
-    promise = -survey.most_spread[order]
-    if order.size > SORTED_MEETINGS:
-        place = np.argpartition(promise, SORTED_MEETINGS)
-        order, promise = order[place], promise[place]
-        order[:SORTED_MEETINGS] = order[np.argsort(promise[:SORTED_MEETINGS], kind="stable")]
-    else:
-        order = order[np.argsort(promise, kind="stable")]
-    rows_held = int(np.diff(graph.meeting_rows)[order].max(initial=0))
-    turns_held = int(np.diff(graph.meeting_turns)[order].max(initial=0))
-    flow, spread = np.zeros((2, turns_held), np.float32)
-    turn_scores, row_scores = np.empty((2, SEEDS), np.float32)
-    turns, rows = np.empty((2, SEEDS), np.int32)
-    n_turns, n_rows = kernels.strongest(
+    rarest_first = np.argsort(-idf, kind="stable")
+    terms, idf = terms[rarest_first], idf[rarest_first]
+    numbers, bounds = np.empty((terms.size, 2), np.int64), np.empty(terms.size, np.float32)
+    scores, found = np.empty(SEEDS, np.float32), np.empty((2, SEEDS), np.int32)
+    order = _by_promise(survey.touched, survey.most_spread)
+    held = int(np.diff(graph.meeting_turns)[order].max(initial=0))
+    n_turns = kernels.strongest_turns(
         terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
         graph.posting_count, graph.meeting_rows, graph.meeting_turns, graph.turn_of_row, graph.row_of_turn, graph.speakers,
-        graph.types, scope.speakers, scope.types, KERNEL_M, graph.smooth_m, survey.mean_m, graph.length, survey.mean_own,
-        order, survey.most_spread, survey.most_own, flow, spread, np.zeros(rows_held, np.float32), turn_scores, turns,
-        row_scores, rows,
+        graph.types, scope.speakers, scope.types, KERNEL_M, graph.meeting_least, graph.smooth_m, survey.mean_m, order,
+        survey.most_spread, numbers, bounds, np.zeros(held, np.float32), np.zeros(held, np.float32), scores, found[0],
     )  # fmt: skip
-    return turns[:n_turns], rows[:n_rows]
+    order = _by_promise(survey.touched, survey.most_own)
+    held = int(np.diff(graph.meeting_rows)[order].max(initial=0))
+    n_rows = kernels.strongest_rows(
+        terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
+        graph.posting_count, graph.meeting_rows, graph.speakers, graph.types, scope.speakers, scope.types,
+        graph.meeting_least, graph.length, survey.mean_own, order, survey.most_own, numbers, bounds,
+        np.zeros(held, np.float32), scores, found[1],
+    )  # fmt: skip
+    return found[0, :n_turns], found[1, :n_rows]
+
+
+def _by_promise(meetings: Int32s, most: Float32s) -> Int32s:
+    """The meetings with those in front, in their order, that promise most."""
+    promise = -most[meetings]
+    if meetings.size > SORTED_MEETINGS:
+        place = np.argpartition(promise, SORTED_MEETINGS)
+        meetings, promise = meetings[place], promise[place]
+    head = np.argsort(promise[:SORTED_MEETINGS], kind="stable")
+    return np.concatenate((meetings[:SORTED_MEETINGS][head], meetings[SORTED_MEETINGS:]))
 
 
 def _bounds(graph: MemoryGraph, turns: Int32s) -> tuple[Int32s, Int32s]:
