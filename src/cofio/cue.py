@@ -12,7 +12,7 @@ from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope
 from cofio.records import Int32s
 from cofio.text.dates import DateSpan, named_dates
-from cofio.text.terms import STOP_WORDS, WORD, query_stems
+from cofio.text.terms import STOP_WORDS, WORD, bare_word, query_stems
 from cofio.text.titles import names
 
 
@@ -67,7 +67,7 @@ def _named_documents(text: str, graph: MemoryGraph, scope: Scope) -> Int32s:
 
 def _take_out_names(text: str, graph: MemoryGraph, scope: Scope) -> tuple[str, frozenset[int]]:
     found = list(WORD.finditer(text))
-    words = [_bare(match.group()) for match in found]
+    words = [bare_word(match.group()) for match in found]
     cut: list[tuple[int, int]] = []
     named: list[frozenset[int]] = []
     at = 0
@@ -91,22 +91,17 @@ def _name_at(
     speakers = _in_scope(graph.speakers_of_word.get(words[at], ()), graph, scope)
     if not speakers:
         return 1, frozenset()
-    names = {
-        number: [_bare(word) for word in WORD.findall(graph.lexicons.speakers[number])] for number in speakers
-    }
-    longest = max((len(name) for name in names.values() if words[at : at + len(name)] == name), default=0)
+    names = {number: graph.words_of_speaker[number] for number in speakers}
+    following = tuple(words[at:])
+    longest = max((len(name) for name in names.values() if following[: len(name)] == name), default=0)
     if longest > 1:
-        return longest, frozenset(n for n, name in names.items() if words[at : at + longest] == name)
+        return longest, frozenset(n for n, name in names.items() if following[:longest] == name)
     # One word alone is a name if it is written as one: "Will asked" names Will, "will it work" does not.
     if not written[0].isupper() or (at == 0 and words[at] in STOP_WORDS):
         return 1, frozenset()
-    alone = frozenset(n for n, name in names.items() if name == [words[at]])
+    alone = frozenset(n for n, name in names.items() if name == following[:1])
     return 1, alone or frozenset(n for n, name in names.items() if words[at] in name)
 
 
 def _in_scope(speakers: Iterable[int], graph: MemoryGraph, scope: Scope) -> frozenset[int]:
-    return frozenset(s for s in speakers if np.any(scope.meetings[graph.living_meetings(s)]))
-
-
-def _bare(word: str) -> str:
-    return word.lower().replace("’", "'").removesuffix("'s")
+    return frozenset(s for s in speakers if graph.spoke_in(s, scope.meetings))

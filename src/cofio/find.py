@@ -52,6 +52,13 @@ class Findings:
     bridges: tuple[Link, ...]
     confidence: float
 
+    @property
+    def shown(self) -> frozenset[int]:
+        """Every node that the answer shows."""
+        direct = (node for found in self.direct.values() for node, _ in found)
+        linked = (node for link in self.bridges for node in (link.row, link.anchor))
+        return frozenset((*direct, *(reached.node for reached in self.activated), *linked))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:

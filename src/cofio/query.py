@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final, TypedDict
@@ -31,7 +32,7 @@ from cofio.records import (
 )
 from cofio.runtime import Runtime
 from cofio.store.pseudonyms import in_pseudonyms
-from cofio.store.recalled import Shown, shown_memories
+from cofio.store.recalled import Shown, shown, stored_memories
 from cofio.store.vectors import Hit
 from cofio.telemetry import Stages
 from cofio.text.features import FEATURES, query_features
@@ -69,13 +70,13 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
             found = await runtime.index.search(vector, wanted, in_pseudonyms(outside.filters))
             outside_hits = found[Level.EPISODE]
     with stages("activate"):
-        findings = await asyncio.to_thread(
-            find, graph, bounds, outside, cue, vector, hits, outside_hits, question
+        findings, ids = await asyncio.to_thread(
+            _find, graph, bounds, outside, cue, vector, hits, outside_hits, question
         )
     with stages("fetch"):
-        shown = await shown_memories(runtime.database, _wanted(graph, findings))
+        stored = await stored_memories(runtime.database, [ids[node] for node in findings.shown])
     with stages("assemble"):
-        answer = await asyncio.to_thread(_assemble, graph, question, cue, findings, shown)
+        answer = await asyncio.to_thread(_assemble, graph, question, cue, findings, ids, stored)
     answer = dataclasses.replace(answer, processing_time_ms=_ms_since(started), stages_ms=stages.ms)
     runtime.cache.put(question, graph.version, answer)
     return answer
@@ -100,49 +101,66 @@ def _limits(question: Question) -> Mapping[Level, int]:
     return {Level.EPISODE: wider, Level.CONTEXT: wider, Level.CONCEPT: wider}
 
 
-def _wanted(graph: MemoryGraph, findings: Findings) -> frozenset[str]:
-    nodes = {node for found in findings.direct.values() for node, _ in found}
-    nodes |= {reached.node for reached in findings.activated}
-    nodes |= {node for link in findings.bridges for node in (link.row, link.anchor)}
-    return frozenset(graph.memory_id(node) for node in nodes)
+def _find(
+    graph: MemoryGraph,
+    bounds: Scope,
+    outside: Outside | None,
+    cue: Cue,
+    vector: Float32s,
+    hits: Mapping[Level, Sequence[Hit]],
+    outside_hits: Sequence[Hit],
+    question: Question,
+) -> tuple[Findings, Mapping[int, str]]:
+    """What is found, and the memory id of every node that the answer names."""
+    findings = find(graph, bounds, outside, cue, vector, hits, outside_hits, question)
+    named = set(findings.shown)
+    named.update(*(reached.path for reached in findings.activated), *findings.turns.values())
+    named.update(graph.first_concept + link.concept for link in findings.bridges if link.concept is not None)
+    return findings, graph.memory_ids(named)
 
 
 def _assemble(
-    graph: MemoryGraph, question: Question, cue: Cue, findings: Findings, shown: Mapping[str, Shown]
+    graph: MemoryGraph,
+    question: Question,
+    cue: Cue,
+    findings: Findings,
+    ids: Mapping[int, str],
+    stored: Sequence[sqlite3.Row],
 ) -> Answer:
+    """The answer from what was found; a memory that was deleted meanwhile is left out."""
+    found = {row["memory_id"]: shown(row) for row in stored}
     direct = {
         level.label: tuple(
             Recalled(
-                **_common(shown[memory_id], score),
-                turns=tuple(graph.memory_id(row) for row in findings.turns.get(node, ())),
+                **_common(found[ids[node]], score),
+                turns=tuple(ids[row] for row in findings.turns.get(node, ())),
             )
             for node, score in findings.direct[level]
-            if (memory_id := graph.memory_id(node)) in shown
+            if ids[node] in found
         )
         for level in Level
     }
     activated = tuple(
         Activated(
-            **_common(shown[memory_id], findings.scores.get(reached.node, reached.strength)),
+            **_common(found[ids[reached.node]], findings.scores.get(reached.node, reached.strength)),
             activation_strength=round(reached.strength, 6),
             depth=len(reached.path) - 1,
-            path=tuple(graph.memory_id(node) for node in reached.path),
+            path=tuple(ids[node] for node in reached.path),
             classification=_classify(reached.strength),
         )
         for reached in findings.activated
-        if (memory_id := graph.memory_id(reached.node)) in shown
+        if ids[reached.node] in found
     )
     bridges = tuple(
         Bridge(
-            **_common(shown[memory_id], link.score),
+            **_common(found[ids[link.row]], link.score),
             novelty_score=round(link.novelty, 6),
             connection_score=round(link.strength, 6),
-            connecting_memories=_connecting(graph, link),
-            explanation=explain.bridge(graph, link, shown[memory_id], shown[anchor_id]),
+            connecting_memories=_connecting(graph, link, ids),
+            explanation=explain.bridge(graph, link, found[ids[link.row]], found[ids[link.anchor]]),
         )
         for link in findings.bridges
-        if (memory_id := graph.memory_id(link.row)) in shown
-        and (anchor_id := graph.memory_id(link.anchor)) in shown
+        if ids[link.row] in found and ids[link.anchor] in found
     )
     return Answer(
         query=question.query,
@@ -169,21 +187,21 @@ class _Common(TypedDict):
     metadata: MemoryMetadata
 
 
-def _common(shown: Shown, score: float) -> _Common:
+def _common(memory: Shown, score: float) -> _Common:
     """What every kind of result says of a memory."""
     return {
-        "memory_id": shown.memory_id,
-        "content": shown.content,
-        "memory_type": shown.memory_type,
+        "memory_id": memory.memory_id,
+        "content": memory.content,
+        "memory_type": memory.memory_type,
         "score": round(score, 6),
-        "level": shown.level.label,
-        "metadata": shown.metadata,
+        "level": memory.level.label,
+        "metadata": memory.metadata,
     }
 
 
-def _connecting(graph: MemoryGraph, link: Link) -> tuple[str, ...]:
-    concept = () if link.concept is None else (graph.concepts[link.concept].memory_id,)
-    return (graph.memory_id(link.anchor), *concept)
+def _connecting(graph: MemoryGraph, link: Link, ids: Mapping[int, str]) -> tuple[str, ...]:
+    concept = () if link.concept is None else (ids[graph.first_concept + link.concept],)
+    return (ids[link.anchor], *concept)
 
 
 def _classify(strength: float) -> str:

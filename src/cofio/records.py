@@ -31,7 +31,10 @@ class Level(enum.IntEnum):
     @property
     def label(self) -> str:
         """The name of the level in requests, answers and metrics: `L0`, `L1` or `L2`."""
-        return f"L{self.value}"
+        return _LABELS[self]
+
+
+_LABELS: Final = ("L0", "L1", "L2")
 
 
 class MemoryType(enum.StrEnum):

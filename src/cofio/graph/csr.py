@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -120,6 +120,7 @@ class MemoryGraph:
     meeting_of_id: Mapping[str, int]  # perhaps of a later version
     meetings_of_speaker: Mapping[int, Sequence[int]]  # perhaps of a later version, perhaps dead
     speakers_of_word: Mapping[str, Sequence[int]]
+    words_of_speaker: Mapping[int, Sequence[str]]  # of the name, as `cofio.text.terms.bare_word` writes them
     concept_alive: Bools
     scratch: ScratchPool
 
@@ -140,13 +141,13 @@ class MemoryGraph:
 
     def memory_id(self, node: int) -> str:
         """The memory id of a node."""
-        if node < self.episodes:
-            return written(self.ids, node)
-        if node < self.first_concept:
-            return written(self.context_ids, node - self.episodes)
-        return written(self.concept_ids, node - self.first_concept)
+        return written(self.ids_of(np.array([node])))[0]
 
-    def ids_of(self, nodes: Int32s) -> Ids:
+    def memory_ids(self, nodes: Collection[int]) -> Mapping[int, str]:
+        """The memory id of each of `nodes`."""
+        return dict(zip(nodes, written(self.ids_of(np.array(list(nodes), np.int32))), strict=True))
+
+    def ids_of(self, nodes: Int32s | Int64s) -> Ids:
         """The memory ids of nodes, as pairs of numbers."""
         found = np.empty((nodes.size, 2), np.uint64)
         first, last = self.episodes, self.first_concept
@@ -167,6 +168,10 @@ class MemoryGraph:
     def semantic(self, rows: Int32s | slice) -> Float32s:
         """The semantic parts of the rows' vectors, (rows, 384), each of unit norm."""
         return np.asarray(self.vectors[rows, :SEMANTIC_DIMENSIONS] * kernels.SCALE)
+
+    def spoke_in(self, speaker: int, meetings: Bools) -> bool:
+        """Whether the speaker spoke in one of the meetings."""
+        return any(m < meetings.size and meetings[m] for m in self.meetings_of_speaker.get(speaker, ()))
 
     def living_meetings(self, speaker: int) -> Int32s:
         """The meetings of this version in which a speaker spoke."""

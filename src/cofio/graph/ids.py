@@ -19,11 +19,13 @@ def packed(memory_ids: Sequence[str]) -> Ids:
     return np.frombuffer(raw, ">u8").reshape(-1, 2).astype(np.uint64)
 
 
-def written(ids: Ids, row: int) -> str:
-    """The id of one row as it was given."""
-    high, low = ids[row].tolist()
-    text = f"{high:016x}{low:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def written(ids: Ids) -> list[str]:
+    """The ids as they were given."""
+    text = ids.astype(">u8").tobytes().hex()
+    return [
+        f"{text[at : at + 8]}-{text[at + 8 : at + 12]}-{text[at + 12 : at + 16]}-{text[at + 16 : at + 20]}-{text[at + 20 : at + 32]}"
+        for at in range(0, len(text), 32)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

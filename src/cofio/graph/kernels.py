@@ -552,6 +552,18 @@ def mentioned(concepts, concept_start, concept_rows, meeting_of_row, in_scope, o
 
 
 @njit(cache=True, nogil=True)
+def unit_range(values, out):
+    """`out` becomes `values` scaled so that the least is 0 and the greatest 1; equal values become 0."""
+    if values.size == 0:
+        return
+    low = high = values[0]
+    for i in range(values.size):
+        low, high = min(low, values[i]), max(high, values[i])
+    for i in range(values.size):
+        out[i] = (values[i] - low) / (high - low) if high > low else 0.0
+
+
+@njit(cache=True, nogil=True)
 def smooth_lengths(length, kernel, out):
     """`out[i]` = Σ_d kernel[|d|] · length[i+d] inside one meeting."""
     reach = kernel.size - 1

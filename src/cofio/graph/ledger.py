@@ -31,7 +31,7 @@ from cofio.graph.csr import ConceptHead, MemoryGraph
 from cofio.graph.ids import IdIndex, packed
 from cofio.graph.scratch import ScratchPool
 from cofio.records import VECTOR_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s, Int64s
-from cofio.text.terms import name_words, stems
+from cofio.text.terms import WORD, bare_word, name_words, stems
 
 # Weights of the edges along which best-first activation travels. Steps in time decay as kernel M does;
 # the others are set so that a path through a concept of two mentions weighs as much as three steps in time.
@@ -93,6 +93,7 @@ class Ledger:
         self._meeting_of_id: dict[str, int] = {}
         self._meetings_of_speaker: dict[int, list[int]] = {}
         self._speakers_of_word: dict[str, list[int]] = {}
+        self._words_of_speaker: dict[int, tuple[str, ...]] = {}
         self._concept_of_memory: dict[str, int] = {}
         self._concepts_of_stem: dict[str, list[int]] = {}
         self._alive = np.zeros(0, np.bool_)
@@ -216,7 +217,9 @@ class Ledger:
             if speaker < 0:
                 continue
             if speaker not in self._meetings_of_speaker:
-                for word in name_words([self.lexicons.speakers[speaker]]):
+                name = self.lexicons.speakers[speaker]
+                self._words_of_speaker[speaker] = tuple(map(bare_word, WORD.findall(name)))
+                for word in name_words([name]):
                     self._speakers_of_word.setdefault(word, []).append(speaker)
             self._meetings_of_speaker.setdefault(speaker, []).append(number)
 
@@ -329,6 +332,7 @@ class Ledger:
             meeting_of_id=self._meeting_of_id,
             meetings_of_speaker=self._meetings_of_speaker,
             speakers_of_word=self._speakers_of_word,
+            words_of_speaker=self._words_of_speaker,
             scratch=self._scratch,
             **{name: array for name, array in view.items() if name in graph_fields},
         )

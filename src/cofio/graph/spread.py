@@ -289,7 +289,6 @@ def _meeting_prior(graph: MemoryGraph, scope: Scope, survey: _Survey, semantic: 
 
 def unit_range(values: Float32s) -> Float32s:
     """Min-max scaling to [0, 1]; equal values become 0."""
-    if values.size == 0:
-        return values
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+    scaled = np.empty(values.size, np.float32)
+    kernels.unit_range(values, scaled)
+    return scaled

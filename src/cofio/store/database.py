@@ -93,6 +93,14 @@ class Database:
             await asyncio.shield(connection.rollback())
             self._readers.put_nowait(connection)
 
+    async def rows(self, query: Any, **values: object) -> list[sqlite3.Row]:
+        """All rows of one named query, which sees one state of the truth: one way to the reader's thread and back."""
+        connection = await self._readers.get()
+        try:
+            return list(await connection.execute_fetchall(query.sql, values))
+        finally:
+            self._readers.put_nowait(connection)
+
     async def scrub(self) -> None:
         """The write-ahead log is empty: what was deleted is gone from it too."""
         async with self._writing:

@@ -17,6 +17,7 @@ from cofio.text.features import FEATURES
 
 # The neighbours of one memory that are shown at most; a person has tens of thousands.
 NEIGHBOURS: Final = 200
+_LEVELS: Final = tuple(Level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +33,16 @@ class Shown:
 
 async def shown_memories(database: Database, memory_ids: Collection[str]) -> Mapping[str, Shown]:
     """The memories that exist among `memory_ids`, by id, from one state of the truth."""
+    rows = await stored_memories(database, memory_ids)
+    return {row["memory_id"]: shown(row) for row in rows}
+
+
+async def stored_memories(database: Database, memory_ids: Collection[str]) -> list[sqlite3.Row]:
+    """The rows from which `shown` makes memories, of those that exist, from one state of the truth."""
     if not memory_ids:
-        return {}
-    async with database.read() as connection:
-        rows = [
-            row
-            async for row in queries.memories_by_id(
-                connection, memory_ids=orjson.dumps(sorted(memory_ids)).decode()
-            )
-        ]
-    return {row["memory_id"]: _shown(row) for row in rows}
+        return []
+    listed = orjson.dumps(sorted(memory_ids)).decode()
+    return await database.rows(queries.memories_by_id, memory_ids=listed)
 
 
 async def memory_detail(database: Database, memory_id: str) -> MemoryDetail:
@@ -51,14 +52,14 @@ async def memory_detail(database: Database, memory_id: str) -> MemoryDetail:
         if row is None:
             raise NotFound(f"There is no memory {memory_id}.", field="memory_id")
         neighbours = [n async for n in queries.neighbours(connection, id=row["id"], limit=NEIGHBOURS)]
-    shown = _shown(row)
+    memory = shown(row)
     features = np.frombuffer(row["vector"], "<f4")[SEMANTIC_DIMENSIONS:]
     return MemoryDetail(
-        memory_id=shown.memory_id,
-        content=shown.content,
-        memory_type=shown.memory_type,
-        level=shown.level.label,
-        metadata=shown.metadata,
+        memory_id=memory.memory_id,
+        content=memory.content,
+        memory_type=memory.memory_type,
+        level=memory.level.label,
+        metadata=memory.metadata,
         features={name: round(float(value), 4) for name, value in zip(FEATURES, features, strict=True)},
         neighbours=tuple(_neighbour(row) for row in neighbours),
     )
@@ -76,9 +77,10 @@ def _neighbour(row: sqlite3.Row) -> Neighbour:
     )
 
 
-def _shown(row: sqlite3.Row) -> Shown:
+def shown(row: sqlite3.Row) -> Shown:
+    """A stored memory as answers show it."""
     details = orjson.loads(row["details"])
-    level = Level(row["level"])
+    level = _LEVELS[row["level"]]
     return Shown(
         memory_id=row["memory_id"],
         content=row["content"],

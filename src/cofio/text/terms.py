@@ -307,6 +307,11 @@ def query_stems(text: str) -> list[str]:
     return sharp or every
 
 
+def bare_word(word: str) -> str:
+    """A word as names are compared: lower case, without a possessive ending."""
+    return word.lower().replace("’", "'").removesuffix("'s")
+
+
 def name_words(names: Iterable[str]) -> frozenset[str]:
     """The lower-case words of people's names, as they are stripped from a query before it is encoded."""
     return frozenset(word for name in names for word in WORD.findall(name.lower()) if len(word) > 1)
