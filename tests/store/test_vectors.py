@@ -11,6 +11,7 @@ from cofio.errors import InvalidInput
 from cofio.records import Filters, Level, MemoryType
 from cofio.store.vectors import (
     COLLECTIONS,
+    FEATURE_SCALE,
     Conditions,
     Keywords,
     Payload,
@@ -55,14 +56,14 @@ def test_points_become_columns() -> None:
     assert batch.ids == (ID, other)
     assert batch.vectors.shape == (2, 400)
     assert batch.vectors.dtype == np.float32
-    assert batch.vectors[1, 399] == 0.25
+    assert batch.vectors[1, 399] == 0.25 * FEATURE_SCALE
     assert batch.payloads == ({"project": "p"}, {"date_ordinal": 5})
 
 
 def test_the_last_point_of_an_id_counts() -> None:
     batch = checked_points([point(vector(feature=0.1)), point(vector(feature=0.2))])
     assert batch.ids == (ID,)
-    assert batch.vectors[0, 390] == np.float32(0.2)
+    assert batch.vectors[0, 390] == np.float32(0.2) * np.float32(FEATURE_SCALE)
 
 
 def test_no_points_are_an_empty_batch() -> None:
@@ -157,7 +158,19 @@ def test_a_payload_that_an_engine_could_not_take_is_refused(payload: Payload) ->
 
 def test_a_query_is_unit_and_may_carry_any_finite_weights() -> None:
     steered = vector(feature=-3.0)
-    assert np.array_equal(checked_query(steered), steered)
+    checked = checked_query(steered)
+    assert np.array_equal(checked[:384], steered[:384])
+    assert np.array_equal(checked[384:], steered[384:] / np.float32(FEATURE_SCALE))
+
+
+def test_scaling_leaves_products_as_they_are_to_the_bit() -> None:
+    rng = np.random.default_rng(3)
+    stored, asked = vector(), vector()
+    stored[384:] = rng.random(16, dtype=np.float32)
+    asked[384:] = rng.normal(size=16).astype(np.float32)
+    batch = checked_points([point(stored)])
+    assert np.array_equal(batch.vectors[0] * checked_query(asked), stored * asked)
+    assert stored[384:].max() > FEATURE_SCALE, "the caller's own vector is left alone"
 
 
 @pytest.mark.parametrize(
@@ -167,6 +180,7 @@ def test_a_query_is_unit_and_may_carry_any_finite_weights() -> None:
         vector().astype(np.float64),
         vector(first=np.nan),
         vector(feature=np.inf),
+        vector(feature=1e38),
         vector(first=0.0),
     ],
 )

@@ -18,10 +18,13 @@ import qdrant_edge
 
 from cofio.errors import StoreInUse, VectorStoreUnavailable
 from cofio.records import Filters, Float32s, Level
+from cofio.store import generations
 from cofio.store.vectors import COLLECTIONS, Payload, Point
 from cofio.store.vectors_edge import EdgeIndex
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+FIRST = f"{generations.FORMAT}-000001"
 
 
 def vector(rng: random.Random) -> Float32s:
@@ -179,7 +182,7 @@ async def test_closing_leaves_no_process(tmp_path: Path) -> None:
 async def test_a_directory_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     directory = tmp_path / "vectors"
     await (await EdgeIndex.open(directory)).aclose()
-    config = directory / COLLECTIONS[Level.CONTEXT] / "edge_config.json"
+    config = directory / FIRST / COLLECTIONS[Level.CONTEXT] / "edge_config.json"
     config.write_text('{"vectors"')
     with pytest.raises(VectorStoreUnavailable, match="rebuilt from SQLite") as refused:
         await EdgeIndex.open(directory)
@@ -189,10 +192,12 @@ async def test_a_directory_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 async def test_vectors_of_another_size_are_refused(tmp_path: Path) -> None:
     directory = tmp_path / "vectors"
-    directory.mkdir()
+    (directory / FIRST).mkdir(parents=True)
+    generations.make_current(directory, FIRST)
     other = qdrant_edge.EdgeVectorParams(size=8, distance=qdrant_edge.Distance.Dot)
     shard = qdrant_edge.EdgeShard.create(
-        str(directory / COLLECTIONS[Level.CONCEPT]), qdrant_edge.EdgeConfig(vectors=other, wal_enabled=True)
+        str(directory / FIRST / COLLECTIONS[Level.CONCEPT]),
+        qdrant_edge.EdgeConfig(vectors=other, wal_enabled=True),
     )
     shard.close()
     with pytest.raises(VectorStoreUnavailable, match="expected vector size 400, but got 8"):
@@ -201,15 +206,16 @@ async def test_vectors_of_another_size_are_refused(tmp_path: Path) -> None:
 
 async def test_what_a_killed_creation_or_clearing_left_is_removed(tmp_path: Path) -> None:
     directory = tmp_path / "vectors"
+    await (await EdgeIndex.open(directory)).aclose()
     for suffix in ("new", "old"):
-        leftover = directory / f"{COLLECTIONS[Level.CONCEPT]}.{suffix}"
+        leftover = directory / FIRST / f"{COLLECTIONS[Level.CONCEPT]}.{suffix}"
         leftover.mkdir(parents=True)
         (leftover / "edge_config.json").write_text("half")
     index = await EdgeIndex.open(directory)
     await index.clear()
     await index.aclose()
-    assert {path.name for path in directory.iterdir()} >= set(COLLECTIONS.values())
-    assert not list(directory.glob("*.new"))
+    assert {path.name for path in (directory / FIRST).iterdir()} >= set(COLLECTIONS.values())
+    assert not list(directory.glob("*/*.new"))
 
 
 PARENT = """

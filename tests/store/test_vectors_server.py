@@ -13,8 +13,8 @@ from qdrant_client import AsyncQdrantClient, models
 
 from cofio.errors import VectorStoreUnavailable
 from cofio.records import Filters, Level
-from cofio.store.vectors import COLLECTIONS, Payload, Point
-from cofio.store.vectors_server import HNSW, ServerIndex
+from cofio.store.vectors import COLLECTIONS, HNSW, Payload, Point
+from cofio.store.vectors_server import ServerIndex
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
 

@@ -28,9 +28,36 @@ COLLECTIONS: Final[Mapping[Level, str]] = MappingProxyType(
 )
 KEYWORD_FIELDS: Final = ("project", "series", "meeting_id", "speaker", "memory_type")
 DATE_FIELD: Final = "date_ordinal"
+FEATURE_SCALE: Final = 1 / 16
+"""What stored features are multiplied by, and a query's weights divided by: products stay the same to the bit.
+
+An HNSW graph links what is near *among the stored*. With features as they are, their products (up to 16)
+outweigh the semantic ones (up to 1), and a graph of 100,000 turns found .10 of the ten nearest; so scaled, .997.
+"""
 UNIT_TOLERANCE: Final = 1e-3  # how far the norm of the semantic part may be from 1
 
 Keywords = str | Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hnsw:
+    """A level's graph: edges a node, candidates while building, and while searching."""
+
+    m: int
+    ef_construct: int
+    ef: int
+
+
+# The fewer and broader a level's memories, the denser its graph. Measured over 100,000 turns with `m` 16 and
+# `ef_construct` 200, recall@10 unfiltered, with a quarter let through, with a fiftieth: at `ef` 64 .997, .994 and
+# 1.0 in .24 ms; at 100 .999, .997 and 1.0 in .34 ms; at 200 1.0, .999 and 1.0.
+HNSW: Final[Mapping[Level, Hnsw]] = MappingProxyType(
+    {
+        Level.CONCEPT: Hnsw(m=32, ef_construct=400, ef=100),
+        Level.CONTEXT: Hnsw(m=24, ef_construct=300, ef=100),
+        Level.EPISODE: Hnsw(m=16, ef_construct=200, ef=100),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +95,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Checked points as columns: row i of `vectors` (n, 400) float32 and `payloads[i]` belong to `ids[i]`."""
+    """Checked points as columns: row i of `vectors` (n, 400) float32 and `payloads[i]` belong to `ids[i]`.
+
+    `vectors` are as engines store them: features are multiplied by `FEATURE_SCALE`.
+    """
 
     ids: tuple[str, ...]
     vectors: Float32s
@@ -86,6 +116,20 @@ class Conditions:
     keywords: tuple[tuple[str, tuple[str, ...]], ...]
     first: int | None
     last: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How far the graphs go: `indexed` of the `points`; what is not indexed is scanned exactly.
+
+    `building` says whether more is being indexed now, `build_s` how long the last time took, in seconds; None
+    before the first, and where the engine does not tell.
+    """
+
+    points: int
+    indexed: int
+    building: bool
+    build_s: float | None
 
 
 class VectorIndex(Protocol):
@@ -117,12 +161,17 @@ class VectorIndex(Protocol):
     ) -> Mapping[Level, list[Hit]]:
         """The best hits of each level in `limits`, at most so many, best first, ties by id.
 
-        `filters.level` is not looked at: a level that is not in `limits` is not searched.
+        Scores are exact. Among points that are not indexed (see `coverage`) no better one is missed; among
+        indexed ones a few may be: of the ten best, on average, at most one or two in a hundred. `filters.level` is not looked at: a level that is not in `limits` is not searched.
         """
         ...
 
     async def counts(self) -> Mapping[Level, int]:
         """The exact number of points of every level."""
+        ...
+
+    async def coverage(self) -> Coverage:
+        """How many points there are over all levels, and how many of them the graphs cover."""
         ...
 
     async def ids(self, level: Level) -> set[str]:
@@ -156,24 +205,30 @@ def checked_points(points: Sequence[Point]) -> Batch:
     rows = [point.vector for point in last.values()]
     vectors = np.stack(rows) if rows else np.empty((0, VECTOR_DIMENSIONS), dtype=np.float32)
     _check_rows(ids, vectors)
+    vectors[:, SEMANTIC_DIMENSIONS:] *= np.float32(FEATURE_SCALE)
     payloads = tuple(_payload_fields(point.payload) for point in last.values())
-    return Batch(ids=ids, vectors=np.ascontiguousarray(vectors), payloads=payloads)
+    return Batch(ids=ids, vectors=vectors, payloads=payloads)
 
 
 def checked_query(vector: Float32s) -> Float32s:
-    """The query's vector, contiguous; raises `InvalidInput` unless it is (400,) float32, finite and unit.
+    """The query's vector as engines need it, its weights divided by `FEATURE_SCALE`; raises `InvalidInput` unless it is (400,) float32, finite and unit.
 
     Its last 16 numbers are weights, not features, so that they may have any finite value.
     """
     _check_array(vector, "query vector")
-    if not np.isfinite(vector).all():
-        raise InvalidInput("The query vector holds a number that is not finite.", field="vector")
+    scaled = vector.copy()
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused just below
+        scaled[SEMANTIC_DIMENSIONS:] /= np.float32(FEATURE_SCALE)
+    if not np.isfinite(scaled).all():
+        raise InvalidInput(
+            "The query vector holds a number that is not finite, or too large.", field="vector"
+        )
     norm = float(np.linalg.norm(vector[:SEMANTIC_DIMENSIONS]))
     if abs(norm - 1.0) > UNIT_TOLERANCE:
         raise InvalidInput(
             f"The semantic part of the query vector has norm {norm:.4g}, not 1.", field="vector"
         )
-    return np.ascontiguousarray(vector)
+    return scaled
 
 
 def checked_limits(limits: Mapping[Level, int]) -> Mapping[Level, int]:

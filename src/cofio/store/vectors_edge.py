@@ -1,37 +1,36 @@
 """The vector index on Qdrant Edge, the embedded engine, in a process of its own.
 
 Every call of Edge holds the interpreter's lock (measured on 0.9.0), so the engine lives in a child process,
-spoken to over a socket pair (`vectors_edge_child`). A plain `Popen` was chosen over a process pool: a spawned
-pool worker imports the parent's main script again, and with it the web framework and the compiler; and a pool
-whose worker died is broken for good.
+spoken to over a socket pair (`vectors_edge_child`, `vectors_edge_process`).
 
-Edge scans exactly until it is told to build an HNSW index by an explicit `optimize()`, which takes minutes at
-100,000 points and blocks the engine. This adapter never calls it: every search is exact.
+Edge scans new points exactly until `optimize()` is called, which builds HNSW graphs and blocks its process for
+minutes. So that happens beside: the stored generation is copied, a process of low priority indexes the copy, the
+writes that came meanwhile are brought over, and the new generation takes the place of the old (`generations`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import pickle
-import socket
-import subprocess
-import sys
-from collections import deque
-from collections.abc import Mapping, Sequence
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Self, cast
+from typing import Final, Self, TypeVar, cast
 
+import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from cofio.errors import StoreInUse, VectorStoreUnavailable
 from cofio.records import VECTOR_DIMENSIONS, Filters, Float32s, Level
+from cofio.store import generations
 from cofio.store import vectors_edge_child as child
 from cofio.store.vectors import (
     COLLECTIONS,
     DATE_FIELD,
+    HNSW,
     KEYWORD_FIELDS,
+    Coverage,
     Hit,
     Point,
     check_ids,
@@ -41,68 +40,115 @@ from cofio.store.vectors import (
     chunks,
     conditions,
 )
+from cofio.store.vectors_edge_journal import Journal
+from cofio.store.vectors_edge_process import REBUILD, Process, ProcessDied
 
 UPSERT_POINTS: Final = 128  # points a request: 10 to 20 ms, so that searches slip in between
 DELETE_POINTS: Final = 4096
 SCROLL_POINTS: Final = 10_000
 LOCK_WAIT_S: Final = 5.0  # how long a directory may stay locked, by an engine that is just dying
 OPENING_WAIT_S: Final = 600.0  # a log that was never flushed is replayed as a whole
-CLOSE_WAIT_S: Final = 20.0
 REPLY_WAIT_S: Final = 120.0
-REAP_POLL_S: Final = 0.002
 
-_BOOT: Final = "import sys; from cofio.store.vectors_edge_child import serve; serve(*map(int, sys.argv[1:]))"
+INDEXING_POINTS: Final = 10_000  # that many are scanned in about a millisecond
+INDEXING_SHARE: Final = 0.02  # of all points; a large index is copied and merged less often
+LOOKS: Final = 8  # how often one looks whether to index, while `indexing_points` are written
+BUILD_WAIT_S: Final = 6 * 3600.0
+BUILDER_NICENESS: Final = 15
+RETRY_S: Final = 30.0
+LONGEST_RETRY_S: Final = 3600.0
 
+T = TypeVar("T")
 
-class _ProcessDied(VectorStoreUnavailable):
-    """The vector engine's process died."""
+_log = structlog.get_logger(__name__)
 
 
 class EdgeIndex:
     """An open index under one directory, which one process at a time may hold.
 
     When the engine's process dies, calls in flight raise `VectorStoreUnavailable`; the next call starts it
-    again. What an upsert or deletion acknowledged survives that.
+    again. What an upsert or deletion acknowledged survives that, and the death of everything at any time while an
+    index is built. A build that fails is told in the log and tried again later.
     """
 
     kind: Final = "edge"
 
-    def __init__(self, directory: Path, *, lock_wait_s: float, reply_wait_s: float) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        lock_wait_s: float,
+        reply_wait_s: float,
+        indexing_points: int,
+        retry_s: float,
+    ) -> None:
         self._directory = directory.absolute()
         self._lock_wait_s = lock_wait_s
         self._reply_wait_s = reply_wait_s
-        self._process: _Process | None = None
-        self._starting: asyncio.Task[_Process] | None = None
+        self._indexing_points = indexing_points
+        self._retry_s = retry_s
+        self._generation: str | None = None
+        self._process: Process | None = None
+        self._starting: asyncio.Task[Process] | None = None
         self._closed = False
+        # While an index is built: what is written meanwhile, and the new generation's process once it takes writes.
+        self._writing = asyncio.Lock()
+        self._journal: Journal | None = None
+        self._heir: Process | None = None
+        self._building: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._look = asyncio.Event()
+        self._written = 0  # since one looked
+        self._left = dict.fromkeys(Level, 0)  # points that the engine did not index when it was told to
+        self._build_s: float | None = None
 
     @classmethod
     async def open(
-        cls, directory: Path, *, lock_wait_s: float = LOCK_WAIT_S, reply_wait_s: float = REPLY_WAIT_S
+        cls,
+        directory: Path,
+        *,
+        lock_wait_s: float = LOCK_WAIT_S,
+        reply_wait_s: float = REPLY_WAIT_S,
+        indexing_points: int = INDEXING_POINTS,
+        retry_s: float = RETRY_S,
     ) -> Self:
         """The index under `directory` is open, its collections created where they were missing.
+
+        Once `indexing_points` points of a level are not indexed, and `INDEXING_SHARE` of it, they are, beside;
+        a build that fails is tried again after `retry_s`, then after ever longer pauses. A directory of an
+        earlier format counts as empty.
 
         Raises `StoreInUse` if another process goes on holding the directory for `lock_wait_s`,
         `VectorStoreUnavailable` if what lies there cannot be read or has vectors of another kind. A request
         that has no answer after `reply_wait_s` costs the engine its process, and its caller
         `VectorStoreUnavailable`.
         """
-        index = cls(directory, lock_wait_s=lock_wait_s, reply_wait_s=reply_wait_s)
+        index = cls(
+            directory,
+            lock_wait_s=lock_wait_s,
+            reply_wait_s=reply_wait_s,
+            indexing_points=indexing_points,
+            retry_s=retry_s,
+        )
         try:
             await index._ready()
+            await index._tidy()
         except BaseException:  # the caller's cancellation too: nobody else would stop the process
             await index.aclose()
             raise
+        index._look.set()
+        index._keeping = asyncio.create_task(index._keep_indexed(), name="vector-index")
         return index
 
     @property
     def process_id(self) -> int | None:
-        """The id of the engine's process, None while there is none."""
+        """The id of the serving engine's process, None while there is none."""
         return self._process.process_id if self._process is not None and self._process.alive else None
 
     async def upsert(self, level: Level, points: Sequence[Point]) -> None:
         batch = await asyncio.to_thread(checked_points, points)  # 15 µs a point would hold up the loop
         for part in chunks(batch, UPSERT_POINTS):
-            await self._ask(
+            await self._write(
                 child.Upsert(
                     collection=COLLECTIONS[level],
                     ids=part.ids,
@@ -115,7 +161,7 @@ class EdgeIndex:
         check_ids(memory_ids)
         for start in range(0, len(memory_ids), DELETE_POINTS):
             ids = tuple(memory_ids[start : start + DELETE_POINTS])
-            await self._ask(child.Delete(collection=COLLECTIONS[level], ids=ids))
+            await self._write(child.Delete(collection=COLLECTIONS[level], ids=ids))
 
     async def search(
         self, vector: Float32s, limits: Mapping[Level, int], filters: Filters
@@ -140,6 +186,15 @@ class EdgeIndex:
         numbers = cast("list[int]", await self._ask(child.Count()))
         return dict(zip(COLLECTIONS, numbers, strict=True))
 
+    async def coverage(self) -> Coverage:
+        states = (await self._coverage()).values()
+        return Coverage(
+            points=sum(points for points, _ in states),
+            indexed=sum(indexed for _, indexed in states),
+            building=self._building is not None and not self._building.done(),
+            build_s=self._build_s,
+        )
+
     async def ids(self, level: Level) -> set[str]:
         found: set[str] = set()
         start: str | None = None
@@ -151,24 +206,174 @@ class EdgeIndex:
                 return found
 
     async def clear(self) -> None:
-        await self._ask(child.Clear())
+        async with self._writing:
+            await _end(self._building)  # it would bring back what is cleared
+            await self._ask(child.Clear())
+            self._left = dict.fromkeys(Level, 0)
 
     async def flush(self) -> None:
         await self._ask(child.Flush())
 
     async def aclose(self) -> None:
         self._closed = True
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.wait([self._starting])
+        await _end(self._keeping)
+        await _end(self._building)
+        await _end(self._starting)
         if self._process is not None:
             await self._process.aclose()
+
+    async def _write(self, request: child.Upsert | child.Delete) -> None:
+        """The serving engine has applied the request; whoever is to take its place has too, or will have."""
+        async with self._writing:
+            known = self._journal is None
+            try:
+                await self._ask(request)
+                if self._heir is not None:
+                    # Its troubles are the build's, not this caller's.
+                    with contextlib.suppress(VectorStoreUnavailable):
+                        await self._heir.ask(request, wait_s=self._reply_wait_s)
+                        known = True
+            finally:  # a caller that leaves does not tell whether the engine applied it
+                if self._journal is not None and not known:
+                    self._journal.note(request.collection, request.ids)
+        self._written += len(request.ids)
+        if self._written * LOOKS >= self._indexing_points:
+            self._written = 0
+            self._look.set()
+
+    async def _coverage(self, process: Process | None = None) -> Mapping[Level, tuple[int, int]]:
+        """How many points each level has, and how many of them are indexed."""
+        asked = process or await self._ready()
+        states = cast("list[tuple[int, int]]", await asked.ask(child.Coverage(), wait_s=self._reply_wait_s))
+        return {
+            level: (points, min(points, indexed))
+            for level, (points, indexed) in zip(COLLECTIONS, states, strict=True)
+        }
+
+    async def _keep_indexed(self) -> None:
+        """Whenever enough is not indexed, an index is built."""
+        pause_s = self._retry_s
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            try:
+                if not await self._is_lacking():
+                    continue
+                self._building = asyncio.create_task(self._build(), name="vector-index-build")
+                await asyncio.wait([self._building])
+                if not self._building.cancelled():  # as `clear` does
+                    self._building.result()
+                pause_s = self._retry_s
+            except (VectorStoreUnavailable, StoreInUse, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error.detail
+                _log.warning("vector_index_build_failed", reason=reason, retry_s=pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+            self._look.set()
+
+    async def _is_lacking(self) -> bool:
+        return any(
+            points - indexed - self._left[level] >= max(self._indexing_points, INDEXING_SHARE * points)
+            for level, (points, indexed) in (await self._coverage()).items()
+        )
+
+    async def _build(self) -> None:
+        """A generation in which all is indexed serves in place of the one before, or everything is as it was."""
+        started = time.monotonic()
+        await self._tidy()
+        name = await _in_thread(lambda: generations.following(self._directory))
+        states = await self._coverage()
+        lacking = sum(points - indexed for points, indexed in states.values())
+        _log.info("vector_index_build_started", points=sum(p for p, _ in states.values()), lacking=lacking)
+        journal = Journal(self._directory)
+        heir: Process | None = None
+        try:
+            async with self._writing:
+                await self._copy(name)
+                self._journal = journal
+            await self._optimize(name)
+            heir = await self._open_engine(name)
+            left = {
+                level: points - indexed for level, (points, indexed) in (await self._coverage(heir)).items()
+            }
+            await self._hand_over(name, heir, journal)
+            self._left = left
+            self._build_s = round(time.monotonic() - started, 3)
+            _log.info("vector_index_build_finished", seconds=self._build_s, written_meanwhile=journal.noted)
+        finally:
+            self._journal = self._heir = None
+            journal.close()
+            if self._process is not heir:
+                if heir is not None:
+                    await heir.kill()
+                await _in_thread(lambda: self._remove(name))
+
+    async def _copy(self, name: str) -> None:
+        """The generation `name` holds what the current one does; nothing is written meanwhile."""
+        process = await self._ready()
+        await process.ask(child.Flush(), wait_s=self._reply_wait_s)
+        current = self._directory / self._current()
+        await _in_thread(lambda: generations.copy(current, self._directory / name))
+        if self._process is not process or not process.alive:
+            # The one that took its place replayed the log into the files that were being copied.
+            raise VectorStoreUnavailable("The vector engine died while its files were copied.")
+
+    async def _optimize(self, name: str) -> None:
+        """All of the generation that is large enough is indexed and on the disk; nobody holds it open."""
+        # A process of its own, since a low priority is for life, and memory that was used once is kept.
+        builder = await self._open_engine(name, niceness=BUILDER_NICENESS)
+        try:
+            await builder.ask(child.Optimize(), wait_s=BUILD_WAIT_S)
+            await builder.ask(child.Close(), wait_s=self._reply_wait_s)
+        finally:
+            await builder.kill()
+        await _in_thread(lambda: generations.sync(self._directory / name))
+
+    async def _hand_over(self, name: str, heir: Process, journal: Journal) -> None:
+        """The heir holds what the serving engine does, and serves in its place."""
+        self._heir = heir  # from now on what is written is written to both, so that the journal only shrinks
+        while journal.waiting:
+            async with self._writing:
+                await self._replay(heir, journal)
+        async with self._writing:
+            while journal.waiting:  # by callers that left
+                await self._replay(heir, journal)
+            await heir.ask(child.Flush(), wait_s=self._reply_wait_s)
+            await _in_thread(lambda: generations.make_current(self._directory, name))
+            before, self._process = self._process, heir
+            former, self._generation = self._current(), name
+            self._journal = self._heir = None
+        if before is not None:
+            await before.aclose()  # after the searches that it still has to answer
+        await _in_thread(lambda: self._remove(former))
+
+    async def _replay(self, heir: Process, journal: Journal) -> None:
+        """What the journal names next is in the heir as it is in the serving engine."""
+        for collection, ids in journal.take(UPSERT_POINTS).items():
+            found = cast("child.Upsert", await self._ask(child.Read(collection=collection, ids=ids)))
+            missing = tuple(set(ids).difference(found.ids))
+            await heir.ask(found, wait_s=self._reply_wait_s)
+            await heir.ask(child.Delete(collection=collection, ids=missing), wait_s=self._reply_wait_s)
+
+    def _current(self) -> str:
+        if self._generation is None:
+            raise VectorStoreUnavailable("The vector index is not open.")
+        return self._generation
+
+    async def _tidy(self) -> None:
+        """What earlier builds and formats left is removed."""
+        keep = self._current()
+        await _in_thread(lambda: generations.remove_leftovers(self._directory, keep, COLLECTIONS.values()))
+
+    def _remove(self, name: str) -> None:
+        if generations.current(self._directory) != name:
+            shutil.rmtree(self._directory / name, ignore_errors=True)
 
     async def _ask(self, request: child.Request) -> object:
         process = await self._ready()
         return await process.ask(request, wait_s=self._reply_wait_s)
 
-    async def _ready(self) -> _Process:
+    async def _ready(self) -> Process:
         """The engine's process, started if there is none; callers at the same time share one start."""
         if self._closed:
             raise VectorStoreUnavailable("The vector index is closed.")
@@ -186,35 +391,52 @@ class EdgeIndex:
                 raise VectorStoreUnavailable("The vector index is closed.") from None
             raise
 
-    async def _start(self) -> _Process:
-        if self._process is not None:
-            await self._process.gone()
+    async def _start(self) -> Process:
+        before = self._process
+        if before is not None:
+            await before.gone()
         attempts = AsyncRetrying(
-            retry=retry_if_exception_type((StoreInUse, _ProcessDied)),
+            retry=retry_if_exception_type((StoreInUse, ProcessDied)),
             stop=stop_after_delay(self._lock_wait_s),
             wait=wait_random_exponential(multiplier=0.05, max=0.5),
             reraise=True,
         )
-        process: _Process = await attempts(self._start_once)
+        process: Process = await attempts(self._open_engine, self._generation)
+        if self._process is not before and self._process is not None:  # a new generation serves by now
+            await process.kill()
+            return self._process
         self._process = process
         return process
 
-    async def _start_once(self) -> _Process:
-        process = await _Process.start()
+    async def _open_engine(self, generation: str | None, niceness: int = 0) -> Process:
+        """A process holds the generation open; None stands for the current one, which is noted."""
+        process = await Process.start()
         request = child.Open(
             directory=str(self._directory),
-            collections=tuple(COLLECTIONS.values()),
+            generation=generation,
+            collections=tuple(
+                child.Collection(
+                    name=name, m=HNSW[level].m, ef_construct=HNSW[level].ef_construct, ef=HNSW[level].ef
+                )
+                for level, name in COLLECTIONS.items()
+            ),
             dimensions=VECTOR_DIMENSIONS,
             keyword_fields=KEYWORD_FIELDS,
             integer_fields=(DATE_FIELD,),
+            indexing_points=max(
+                1, self._indexing_points // 2
+            ),  # well below, so that what asks for it is indexed
+            niceness=niceness,
         )
         opened = False
         try:
-            await process.ask(request, wait_s=OPENING_WAIT_S)
+            name = cast("str", await process.ask(request, wait_s=OPENING_WAIT_S))
+            if generation is None:
+                self._generation = name
             opened = True
-        except _ProcessDied as error:
-            raise _ProcessDied(
-                f"The vector engine died while it opened {self._directory}. {_REBUILD}"
+        except ProcessDied as error:
+            raise ProcessDied(
+                f"The vector engine died while it opened {self._directory}. {REBUILD}"
             ) from error
         finally:
             if not opened:
@@ -222,133 +444,18 @@ class EdgeIndex:
         return process
 
 
-_REBUILD: Final = "If that goes on, remove the directory: the vector index is rebuilt from SQLite."
+async def _end(task: asyncio.Task[Process] | asyncio.Task[None] | None) -> None:
+    """The task, if there is one, has ended; its error is its own affair."""
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
 
 
-class _Process:
-    """One process of the engine. Requests are answered in order, so answers need no number."""
-
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._process = process
-        self._reader = reader
-        self._writer = writer
-        self._waiting: deque[asyncio.Future[object]] = deque()
-        self._ended = False
-        self._reading = asyncio.create_task(self._read())
-
-    @classmethod
-    async def start(cls) -> Self:
-        """The engine's process runs; it holds no directory yet."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                reader, writer = await asyncio.open_unix_connection(sock=ours)
-            except BaseException:
-                ours.close()
-                raise
-            try:
-                process = _spawn(theirs)
-            except OSError as error:
-                writer.close()
-                raise VectorStoreUnavailable(f"The vector engine cannot be started: {error}") from error
-        return cls(process, reader, writer)
-
-    @property
-    def process_id(self) -> int:
-        return self._process.pid
-
-    @property
-    def alive(self) -> bool:
-        return not self._ended and self._process.poll() is None
-
-    async def ask(self, request: child.Request, *, wait_s: float) -> object:
-        """The answer to the request; a `Failure` is raised as the error that it stands for."""
-        if self._ended:
-            raise _ProcessDied
-        body = pickle.dumps(request, protocol=pickle.HIGHEST_PROTOCOL)
-        answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._waiting.append(answered)
-        self._writer.write(len(body).to_bytes(child.HEADER_BYTES) + body)
-        try:
-            async with asyncio.timeout(wait_s):
-                with contextlib.suppress(ConnectionError):  # then the reading end fails `answered`
-                    await self._writer.drain()
-                answer = await answered
-        except TimeoutError as error:
-            self._ended = True  # no caller may take it for alive while it dies
-            self._process.kill()
-            raise VectorStoreUnavailable(f"The vector engine did not answer within {wait_s:g} s.") from error
-        finally:
-            answered.cancel()  # of a caller that left: its answer is dropped when it comes
-        if isinstance(answer, child.Failure):
-            raise _error_of(answer, request)
-        return answer
-
-    async def aclose(self) -> None:
-        """The shards are flushed and closed and the process is gone; killed if it takes too long."""
-        with contextlib.suppress(VectorStoreUnavailable):  # dead already, or killed for being too slow
-            await self.ask(child.Close(), wait_s=CLOSE_WAIT_S)
-        try:
-            async with asyncio.timeout(CLOSE_WAIT_S):
-                await self.gone()
-        except TimeoutError:
-            await self.kill()
-
-    async def kill(self) -> None:
-        """The process is gone, whatever it was doing."""
-        self._process.kill()
-        await self.gone()
-
-    async def gone(self) -> None:
-        """The process has ended and is reaped."""
-        await asyncio.wait([self._reading])
-
-    async def _read(self) -> None:
-        try:
-            while True:
-                header = await self._reader.readexactly(child.HEADER_BYTES)
-                body = await self._reader.readexactly(int.from_bytes(header))
-                answered = self._waiting.popleft()
-                if not answered.done():
-                    answered.set_result(pickle.loads(body))  # noqa: S301  from our own child, over a socket pair
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the socket is closed: the process is dead, or about to be
-        finally:
-            self._ended = True
-            for answered in self._waiting:
-                if not answered.done():
-                    answered.set_exception(_ProcessDied())
-            self._waiting.clear()
-            self._writer.close()
-            self._process.kill()
-            # Unmapping gigabytes takes a while, and the loop must not wait for it.
-            while self._process.poll() is None:  # noqa: ASYNC110  the end of a process is no asyncio event
-                await asyncio.sleep(REAP_POLL_S)
-
-
-def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
-    # -P: the working directory must not shadow a module. Standard output is nobody's business but ours.
-    return subprocess.Popen(  # noqa: S603  our own interpreter and module
-        [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(os.getpid())],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-
-
-def _error_of(failure: child.Failure, request: child.Request) -> Exception:
-    directory = request.directory if isinstance(request, child.Open) else ""
-    match failure.kind:
-        case "in_use":
-            return StoreInUse(f"Another process holds the vector index in {directory}.")
-        case "unusable":
-            return VectorStoreUnavailable(
-                f"The vector index in {directory} cannot be opened ({failure.detail}). {_REBUILD}"
-            )
-        case _:
-            return VectorStoreUnavailable(f"The vector engine refused: {failure.detail}")
+async def _in_thread(work: Callable[[], T]) -> T:
+    """What the work returns. A caller that is cancelled waits for its end, so that nobody works behind its back."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise

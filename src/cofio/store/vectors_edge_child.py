@@ -15,47 +15,77 @@ import shutil
 import signal
 import socket
 import sys
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
 
 from qdrant_edge import (
     CountRequest,
     Distance,
     EdgeConfig,
+    EdgeOptimizersConfig,
     EdgeShard,
     EdgeVectorParams,
     FieldCondition,
     Filter,
+    HnswIndexConfig,
     MatchAny,
+    Memory,
     PayloadSchemaType,
     Point,
+    QuantizationSearchParams,
     Query,
     QueryRequest,
     RangeFloat,
+    ScalarQuantizationConfig,
+    ScalarType,
     ScrollRequest,
+    SearchParams,
     UpdateOperation,
 )
 
+from cofio.store import generations
 from cofio.store.ties import GROWTH, MOST, SLACK, cut, settled
 
 if TYPE_CHECKING:
     from qdrant_edge import ConditionType  # a name of the stubs only
 
 HEADER_BYTES: Final = 4
+FLOAT_BYTES: Final = 4
+QUANTILE: Final = 0.99  # of the numbers, which one byte spans; features are stored small, so they are inside
+FULL_SCAN_KB: Final = 10_000  # a filter that leaves less than this is answered by a scan
+LARGEST_SEGMENT_KB: Final = 1 << 32  # 4 TiB: one graph, however large
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A collection's name, and its HNSW graph: edges a node, candidates while building and while searching."""
+
+    name: str
+    m: int
+    ef_construct: int
+    ef: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """Open the collections under `directory`, creating what is missing. Answer: None."""
+    """Open the collections of a generation under `directory`, creating what is missing. Answer: its name.
+
+    `generation` None stands for the current one, which is begun if there is none. `Optimize` indexes what has at
+    least `indexing_points` points. `niceness` is added to the process's for good.
+    """
 
     directory: str
-    collections: tuple[str, ...]
+    generation: str | None
+    collections: tuple[Collection, ...]
     dimensions: int
     keyword_fields: tuple[str, ...]
     integer_fields: tuple[str, ...]
+    indexing_points: int
+    niceness: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +128,24 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Tell how far the index goes. Answer: (points, indexed points) of each collection, in their order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimize:
+    """Index what is large enough; nothing else is answered for minutes. Answer: None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Read points as they are stored, missing ids left out. Answer: the `Upsert` that makes them."""
+
+    collection: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ids:
     """List ids in their order, from `start` on. Answer: the ids, and where to go on or None."""
 
@@ -121,7 +169,7 @@ class Close:
     """Flush, close, and leave the process. Answer: None."""
 
 
-Request = Open | Upsert | Delete | Search | Count | Ids | Clear | Flush | Close
+Request = Open | Upsert | Delete | Search | Count | Coverage | Optimize | Read | Ids | Clear | Flush | Close
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,24 +181,48 @@ class Failure:
 
 
 class _Shards:
-    """The opened collections of one directory, and the lock on it."""
+    """The opened collections of one generation, and the lock on it."""
 
     def __init__(self, request: Open) -> None:
         self._request = request
-        self._root = Path(request.directory)
-        self._root.mkdir(parents=True, exist_ok=True)
+        self._collections = {collection.name: collection for collection in request.collections}
+        self._directory = Path(request.directory)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._shards: dict[str, EdgeShard] = {}
+        if request.generation is not None:
+            self.generation = request.generation
+            self._take()
+            return
+        # Held only while opening, so that nobody else chooses or begins a generation meanwhile.
+        with _locked(self._directory / generations.LOCK):
+            found = generations.current(self._directory)
+            self.generation = found or generations.following(self._directory)
+            self._take()
+            if found is None:
+                generations.make_current(self._directory, self.generation)
+            elif found != generations.current(self._directory):
+                self._release()
+                raise BlockingIOError("another generation was made current meanwhile")
+
+    def _take(self) -> None:
+        """The generation is locked and its collections are open, or nothing is."""
+        self._root = self._directory / self.generation
+        self._root.mkdir(exist_ok=True)
         # Edge locks each shard's log too, but says so only in prose, and not while a shard is being created.
         # The kernel lets go of this lock when the process dies, however it dies.
-        self._lock = (self._root / "lock").open("w")
-        self._shards: dict[str, EdgeShard] = {}
+        self._lock = _locked(self._root / generations.LOCK)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for name in request.collections:
+            for name in self._collections:
                 self._shards[name] = self._open(name)
         except BaseException:
-            self._close_shards()
-            self._lock.close()
+            self._release()
             raise
+
+    def _release(self) -> None:
+        for shard in self._shards.values():
+            shard.close()
+        self._shards.clear()
+        self._lock.close()
 
     def upsert(self, request: Upsert) -> None:
         shape = (len(request.ids), self._request.dimensions)
@@ -167,10 +239,32 @@ class _Shards:
     def search(self, request: Search) -> list[list[tuple[str, float]]]:
         vector = cast("list[float]", memoryview(request.vector).cast("f").tolist())
         filter_ = _filter(request)
-        return [self._best(self._shards[name], vector, limit, filter_) for name, limit in request.limits]
+        return [self._best(name, vector, limit, filter_) for name, limit in request.limits]
 
     def count(self) -> list[int]:
         return [shard.count(CountRequest(exact=True)) for shard in self._shards.values()]
+
+    def coverage(self) -> list[tuple[int, int]]:
+        states = [shard.info() for shard in self._shards.values()]
+        return [(state.points_count, state.indexed_vectors_count) for state in states]
+
+    def optimize(self) -> None:
+        for shard in self._shards.values():
+            shard.optimize()
+
+    def read(self, request: Read) -> Upsert:
+        records = self._shards[request.collection].retrieve(
+            list(request.ids), with_payload=True, with_vector=True
+        )
+        numbers = array("f")
+        for record in records:
+            numbers.extend(cast("list[float]", record.vector))
+        return Upsert(
+            collection=request.collection,
+            ids=tuple(str(record.id) for record in records),
+            vectors=numbers.tobytes(),
+            payloads=tuple(record.payload or {} for record in records),
+        )
 
     def ids(self, request: Ids) -> tuple[list[str], str | None]:
         page = ScrollRequest(offset=request.start, limit=request.limit, with_payload=False, with_vector=False)
@@ -178,7 +272,7 @@ class _Shards:
         return [str(record.id) for record in records], None if following is None else str(following)
 
     def clear(self) -> None:
-        for name in self._request.collections:
+        for name in self._collections:
             self._shards.pop(name).close()
             # Renamed first: whoever is killed half-way through the removal leaves no half of a collection.
             (self._root / name).rename(self._root / f"{name}.old")
@@ -190,13 +284,7 @@ class _Shards:
 
     def close(self) -> None:
         self.flush()
-        self._close_shards()
-        self._lock.close()
-
-    def _close_shards(self) -> None:
-        for shard in self._shards.values():
-            shard.close()
-        self._shards.clear()
+        self._release()
 
     def _open(self, name: str) -> EdgeShard:
         """Load the collection, creating it if it is missing; the payload fields are indexed."""
@@ -204,9 +292,7 @@ class _Shards:
         for leftover in (beside, old):
             if leftover.exists():
                 shutil.rmtree(leftover)
-        config = EdgeConfig(
-            vectors=EdgeVectorParams(size=self._request.dimensions, distance=Distance.Dot), wal_enabled=True
-        )
+        config = _config(self._request, self._collections[name])
         if not path.exists():
             # Built beside and renamed: a collection is there as a whole or not at all.
             shard = EdgeShard.create(str(beside), config)
@@ -226,16 +312,21 @@ class _Shards:
             if name not in indexed:
                 shard.update(UpdateOperation.create_field_index(name, schema))
 
-    @staticmethod
     def _best(
-        shard: EdgeShard, vector: list[float], limit: int, filter_: Filter | None
+        self, name: str, vector: list[float], limit: int, filter_: Filter | None
     ) -> list[tuple[str, float]]:
+        shard = self._shards[name]
+        # The candidates are scored again with the whole vectors, so that scores are exact.
+        params = SearchParams(
+            hnsw_ef=self._collections[name].ef, quantization=QuantizationSearchParams(rescore=True)
+        )
         asked = limit + SLACK
         while True:
             query = QueryRequest(
                 limit=asked,
                 query=Query.Nearest(vector),
                 filter=filter_,
+                params=params,
                 with_payload=False,
                 with_vector=False,
             )
@@ -243,6 +334,50 @@ class _Shards:
             if settled([hit.score for hit in hits], limit, asked):
                 return cut([(str(hit.id), hit.score) for hit in hits], limit)
             asked = min(asked * GROWTH, MOST)
+
+
+def _locked(path: Path) -> TextIO:
+    """The file is open and locked by this process until it is closed; `BlockingIOError` if another holds it."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _config(request: Open, collection: Collection) -> EdgeConfig:
+    """How a collection is stored (measured: docs/decisions/0006-index-beside.md).
+
+    Searches walk the graph over one byte a dimension, which stays in memory, and read whole vectors from the
+    file only for the few best. Few segments mean few graphs to walk: what is new is merged into the one large
+    segment, whose graph is taken over and added to.
+    """
+    return EdgeConfig(
+        vectors=EdgeVectorParams(
+            size=request.dimensions,
+            distance=Distance.Dot,
+            memory=Memory.Cold,
+            quantization_config=ScalarQuantizationConfig(
+                ScalarType.Int8, quantile=QUANTILE, memory=Memory.Pinned
+            ),
+            hnsw_config=HnswIndexConfig(
+                m=collection.m,
+                ef_construct=collection.ef_construct,
+                full_scan_threshold=FULL_SCAN_KB,
+                memory=Memory.Cached,
+            ),
+        ),
+        payload_memory=Memory.Cold,
+        id_tracker_memory=Memory.Cold,
+        optimizers=EdgeOptimizersConfig(
+            default_segment_number=1,
+            indexing_threshold=request.indexing_points * request.dimensions * FLOAT_BYTES // 1024,
+            max_segment_size=LARGEST_SEGMENT_KB,
+        ),
+        wal_enabled=True,
+    )
 
 
 def serve(descriptor: int, parent: int) -> None:
@@ -262,7 +397,9 @@ def _answer_all(requests: BinaryIO, connection: socket.socket) -> None:
         answer: object
         try:
             if isinstance(request, Open):
-                shards, answer = _Shards(request), None
+                os.nice(request.niceness)
+                shards = _Shards(request)
+                answer = shards.generation
             elif shards is None:
                 raise RuntimeError("nothing is open")
             else:
@@ -295,6 +432,10 @@ def _answer(shards: _Shards, request: Request) -> object:
             return shards.search(request)
         case Count():
             return shards.count()
+        case Coverage():
+            return shards.coverage()
+        case Read():
+            return shards.read(request)
         case Ids():
             return shards.ids(request)
         case Upsert():
@@ -305,6 +446,8 @@ def _answer(shards: _Shards, request: Request) -> object:
             shards.clear()
         case Flush():
             shards.flush()
+        case Optimize():
+            shards.optimize()
         case Close():
             shards.close()
         case Open():

@@ -9,7 +9,6 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from typing import Final, Self
 
 import grpc  # type: ignore[import-untyped]
@@ -23,8 +22,10 @@ from cofio.store.ties import GROWTH, MOST, SLACK, cut, settled
 from cofio.store.vectors import (
     COLLECTIONS,
     DATE_FIELD,
+    HNSW,
     KEYWORD_FIELDS,
     Conditions,
+    Coverage,
     Hit,
     Point,
     check_ids,
@@ -35,14 +36,6 @@ from cofio.store.vectors import (
     conditions,
 )
 
-# Edges a node, and candidates while building: the fewer and broader a level's memories, the denser its graph.
-HNSW: Final[Mapping[Level, models.HnswConfigDiff]] = MappingProxyType(
-    {
-        Level.CONCEPT: models.HnswConfigDiff(m=32, ef_construct=400),
-        Level.CONTEXT: models.HnswConfigDiff(m=24, ef_construct=300),
-        Level.EPISODE: models.HnswConfigDiff(m=16, ef_construct=200),
-    }
-)
 UPSERT_POINTS: Final = 512  # points a request: about 1 MB, well below the server's limits
 DELETE_POINTS: Final = 4096
 SCROLL_POINTS: Final = 10_000
@@ -129,6 +122,16 @@ class ServerIndex:
                 for level, name in COLLECTIONS.items()
             }
 
+    async def coverage(self) -> Coverage:
+        async with self._answering():
+            states = [await self._client.get_collection(name) for name in COLLECTIONS.values()]
+        return Coverage(
+            points=sum(state.points_count or 0 for state in states),
+            indexed=sum(state.indexed_vectors_count or 0 for state in states),
+            building=any(state.status is models.CollectionStatus.YELLOW for state in states),
+            build_s=None,
+        )
+
     async def ids(self, level: Level) -> set[str]:
         found: set[str] = set()
         start: models.ExtendedPointId | None = None
@@ -167,7 +170,7 @@ class ServerIndex:
                 await self._client.create_collection(
                     name,
                     vectors_config=models.VectorParams(size=VECTOR_DIMENSIONS, distance=models.Distance.DOT),
-                    hnsw_config=HNSW[level],
+                    hnsw_config=models.HnswConfigDiff(m=HNSW[level].m, ef_construct=HNSW[level].ef_construct),
                 )
             except _REFUSALS:
                 # Another worker may have been quicker; if not, this is the error to tell.
