@@ -53,9 +53,9 @@ class Hnsw:
 # 1.0 in .24 ms; at 100 .999, .997 and 1.0 in .34 ms; at 200 1.0, .999 and 1.0.
 HNSW: Final[Mapping[Level, Hnsw]] = MappingProxyType(
     {
-        Level.CONCEPT: Hnsw(m=32, ef_construct=400, ef=100),
-        Level.CONTEXT: Hnsw(m=24, ef_construct=300, ef=100),
-        Level.EPISODE: Hnsw(m=16, ef_construct=200, ef=100),
+        Level.CONCEPT: Hnsw(m=32, ef_construct=400, ef=128),
+        Level.CONTEXT: Hnsw(m=24, ef_construct=300, ef=128),
+        Level.EPISODE: Hnsw(m=16, ef_construct=200, ef=128),
     }
 )
 
