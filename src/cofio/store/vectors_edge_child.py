@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from qdrant_edge import ConditionType  # a name of the stubs only
 
 HEADER_BYTES: Final = 4
-LET_GO_REQUESTS: Final = 1024  # requests until mapped pages are let go; a search touches some 30 KB a level
+LET_GO_REQUESTS: Final = 512  # requests until mapped pages are let go; a search touches some 30 KB a level
+KEPT_RESIDENT: Final = frozenset({"links_compressed.bin", "quantized.data"})  # what every search walks over
 FLOAT_BYTES: Final = 4
 QUANTILE: Final = 0.99  # of the numbers, which one byte spans; features are stored small, so they are inside
 FULL_SCAN_KB: Final = 10_000  # a filter that leaves less than this is answered by a scan
@@ -395,10 +396,11 @@ def _params(collection: Collection, *, filtered: bool) -> SearchParams:
 
 
 def _let_go(directory: Path) -> None:
-    """No page of the whole vectors and of the logs is resident in this process; they stay in the page cache.
+    """Of the mapped files only what every search needs is resident in this process.
 
     The kernel never takes mapped pages back while there is memory, so a process that rescores a few vectors a
-    search would in time hold them all. Shared mappings lose nothing by it. Linux only.
+    search would in time hold them all. Shared mappings lose nothing by it: their pages stay in the page cache.
+    Linux only.
     """
     if sys.platform != "linux":
         return
@@ -410,7 +412,7 @@ def _let_go(directory: Path) -> None:
             if not path or access[3] != "s":
                 continue
             file = Path(path[0].rstrip("\n"))
-            if file.is_relative_to(directory) and (file.name == "matrix.dat" or file.parent.name == "wal"):
+            if file.is_relative_to(directory) and file.name not in KEPT_RESIDENT:
                 start, end = (int(address, 16) for address in addresses.split("-"))
                 libc.madvise(start, end - start, mmap.MADV_DONTNEED)
 
