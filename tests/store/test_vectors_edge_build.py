@@ -81,8 +81,8 @@ def names(directory: Path) -> set[str]:
 
 
 @asynccontextmanager
-async def opened(directory: Path, *, retry_s: float = 0.05) -> AsyncIterator[EdgeIndex]:
-    index = await EdgeIndex.open(directory, indexing_points=ENOUGH, retry_s=retry_s)
+async def opened(directory: Path, *, enough: int = ENOUGH) -> AsyncIterator[EdgeIndex]:
+    index = await EdgeIndex.open(directory, indexing_points=enough, retry_s=0.05)
     try:
         yield index
     finally:
@@ -243,10 +243,10 @@ from cofio.store.vectors import Payload, Point
 from cofio.store.vectors_edge import EdgeIndex
 
 async def main():
-    index = await EdgeIndex.open(Path(sys.argv[1]), indexing_points=600)
+    index = await EdgeIndex.open(Path(sys.argv[1]), indexing_points=300)
     rng = np.random.default_rng(int(sys.argv[2]))
     while True:
-        rows = rng.normal(size=(100, 400)).astype(np.float32)
+        rows = rng.normal(size=(30, 400)).astype(np.float32)
         rows[:, :384] /= np.linalg.norm(rows[:, :384], axis=1, keepdims=True)
         rows[:, 384:] = 0
         made = [Point(memory_id=str(uuid.uuid4()), vector=row, payload=Payload()) for row in rows]
@@ -255,7 +255,7 @@ async def main():
         gone = made.pop().memory_id
         print("-", gone, flush=True)
         await index.delete(Level.EPISODE, [gone])
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.03)
 
 asyncio.run(main())
 """
@@ -266,8 +266,7 @@ async def test_a_service_killed_at_any_instant_loses_nothing_that_was_acknowledg
     acknowledged: set[str] = set()
     begun: set[str] = set()
     rng = random.Random(12)
-    seen: set[str] = set()
-    for turn in range(6):
+    for turn in range(4):
         with subprocess.Popen(
             [sys.executable, "-c", PARENT, str(directory), str(turn)],
             stdout=subprocess.PIPE,
@@ -275,7 +274,7 @@ async def test_a_service_killed_at_any_instant_loses_nothing_that_was_acknowledg
             text=True,
         ) as parent:
             assert parent.stdout is not None
-            lines = 40 + rng.randrange(60)
+            lines = rng.randrange(30, 120)
             for line in parent.stdout:
                 sign, *told = line.split() if line.endswith("\n") else ["half a line"]
                 if sign == "-":
@@ -286,10 +285,10 @@ async def test_a_service_killed_at_any_instant_loses_nothing_that_was_acknowledg
                 if not lines:
                     parent.kill()
         async with opened(directory) as index:
-            seen |= names(directory)
-            kept = await index.ids(Level.EPISODE)
-            assert acknowledged - begun <= kept
-    assert len(seen) > 1, "no generation was ever followed by another"
+            assert acknowledged - begun <= await index.ids(Level.EPISODE)
+    async with opened(directory, enough=300) as index:
+        await until_built(index, 1)
+        assert acknowledged - begun <= await index.ids(Level.EPISODE)
 
 
 async def test_a_directory_of_an_earlier_format_counts_as_empty(tmp_path: Path) -> None:
