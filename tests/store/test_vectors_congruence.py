@@ -328,6 +328,17 @@ async def test_an_empty_index_answers_with_nothing(index: VectorIndex) -> None:
     await index.flush()
 
 
+async def test_the_coverage_counts_all_levels(index: VectorIndex) -> None:
+    rng = random.Random(7)
+    for level in Level:
+        await index.upsert(level, [point(rng, level) for _ in range(5)])
+    coverage = await index.coverage()
+    assert coverage.points == 15
+    assert 0 <= coverage.indexed <= 15
+    assert not coverage.building
+    assert coverage.build_s is None
+
+
 async def test_clearing_leaves_empty_collections_that_work(index: VectorIndex) -> None:
     rng = random.Random(8)
     for level in Level:

@@ -51,14 +51,14 @@ class Hnsw:
     ef: int
 
 
-# The fewer and broader a level's memories, the denser its graph. Measured over 100,000 turns with `m` 16 and
-# `ef_construct` 200, recall@10 unfiltered, with a quarter let through, with a fiftieth: at `ef` 64 .997, .994 and
-# 1.0 in .24 ms; at 100 .999, .997 and 1.0 in .34 ms; at 200 1.0, .999 and 1.0.
+# The fewer and broader a level's memories, the denser its graph. `ef` was measured over 100,000 turns indexed in two
+# steps with `m` 16 and `ef_construct` 200, recall@10 against a scan: 64 .985, 128 .993, 200 .998, 400 .998; the time
+# goes from .24 to .5 ms a search between 64 and 200 (docs/decisions/0006-index-beside.md).
 HNSW: Final[Mapping[Level, Hnsw]] = MappingProxyType(
     {
-        Level.CONCEPT: Hnsw(m=32, ef_construct=400, ef=128),
-        Level.CONTEXT: Hnsw(m=24, ef_construct=300, ef=128),
-        Level.EPISODE: Hnsw(m=16, ef_construct=200, ef=128),
+        Level.CONCEPT: Hnsw(m=32, ef_construct=400, ef=200),
+        Level.CONTEXT: Hnsw(m=24, ef_construct=300, ef=200),
+        Level.EPISODE: Hnsw(m=16, ef_construct=200, ef=200),
     }
 )
 

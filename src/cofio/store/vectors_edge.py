@@ -339,7 +339,11 @@ class EdgeIndex:
             while journal.waiting:  # by callers that left
                 await self._replay(heir, journal)
             await heir.ask(child.Flush(), wait_s=self._reply_wait_s)
-            await _in_thread(lambda: generations.make_current(self._directory, name))
+            try:
+                await _in_thread(lambda: generations.make_current(self._directory, name))
+            except OSError:
+                if await _in_thread(lambda: generations.current(self._directory)) != name:
+                    raise  # otherwise it is current, if perhaps not after a power cut
             before, self._process = self._process, heir
             former, self._generation = self._current(), name
             self._journal = self._heir = None
