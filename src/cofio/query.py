@@ -52,10 +52,6 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
     started = time.perf_counter()
     stages = Stages("query")
     graph = runtime.live.current
-    with stages("cache"):
-        cached = runtime.cache.get(question, graph.version)
-    if cached is not None:
-        return dataclasses.replace(cached, processing_time_ms=_ms_since(started), stages_ms=stages.ms)
     with stages("prepare"):
         bounds, outside, cue = await asyncio.to_thread(_prepare, graph, question)
     with stages("encode"):
@@ -77,9 +73,7 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
         stored = await stored_memories(runtime.database, [ids[node] for node in findings.shown])
     with stages("assemble"):
         answer = await asyncio.to_thread(_assemble, graph, question, cue, findings, ids, stored)
-    answer = dataclasses.replace(answer, processing_time_ms=_ms_since(started), stages_ms=stages.ms)
-    runtime.cache.put(question, graph.version, answer)
-    return answer
+    return dataclasses.replace(answer, processing_time_ms=_ms_since(started), stages_ms=stages.ms)
 
 
 def _prepare(graph: MemoryGraph, question: Question) -> tuple[Scope, Outside | None, Cue]:
