@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import subprocess
 import sys
 import time
@@ -125,3 +126,32 @@ def test_console_lines_are_for_people() -> None:
     own, foreign = logged("console")
     assert "stored" in own
     assert "from uvicorn" in foreign
+
+
+SAME = """
+import structlog
+from cofio import telemetry
+telemetry.configure_logging("info", {format!r})
+told = dict(method="POST", endpoint="/a%20b/{{id}}", status=429, request_id="r:1.2-3")
+for seconds in (0.0012344, 0.0, 12.5):
+    telemetry.request_answered(seconds=seconds, **told)
+    line = structlog.get_logger("cofio.accesX").bind(method=told["method"], endpoint=told["endpoint"])
+    structlog.contextvars.bind_contextvars(request_id=told["request_id"])
+    line.info("request", status=429, duration_ms=round(seconds * 1000, 3))
+"""
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_the_line_of_a_request_is_what_structlog_would_write(format: str) -> None:
+    program = SAME.format(format=format)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = [re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "T", line) for line in done.stderr.splitlines()]
+    assert len(lines) == 6
+    for ours, theirs in zip(lines[::2], lines[1::2], strict=True):
+        assert ours == theirs.replace("accesX", "access")
+
+
+def test_the_line_of_a_request_can_be_silenced() -> None:
+    program = SAME.format(format="json").replace('"info"', '"warning"', 1)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

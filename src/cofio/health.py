@@ -68,6 +68,8 @@ async def measure_health(runtime: Runtime, *, encode: bool = True) -> tuple[Comp
         return "ok", {
             "entries": figures.entries,
             "capacity": figures.capacity,
+            "content_bytes": figures.content_bytes,
+            "capacity_bytes": figures.capacity_bytes,
             "hits": figures.hits,
             "misses": figures.misses,
             "evictions": figures.evictions,

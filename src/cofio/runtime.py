@@ -111,7 +111,9 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             encoder=encoder,
             batcher=batcher,
             live=live,
-            cache=AnswerCache(entries=settings.cache_entries, ttl_s=settings.cache_ttl_s),
+            cache=AnswerCache(
+                entries=settings.cache_entries, max_bytes=settings.cache_bytes, ttl_s=settings.cache_ttl_s
+            ),
         )
         if await database.version() and not any((await index.counts()).values()):
             # The index was thrown away, or this is a new one: it is owed everything.

@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     )
     qdrant_api_key: SecretStr | None = Field(default=None, description="API key of the Qdrant server.")
     cache_entries: int = Field(default=2048, ge=1, description="Answers that the cache holds at most.")
+    cache_bytes: int = Field(
+        default=256 * 1024 * 1024, ge=1024, description="Bytes of JSON that the cached answers take at most."
+    )
     cache_ttl_s: float = Field(
         default=600.0, gt=0, description="Seconds after which a cached answer is dropped."
     )

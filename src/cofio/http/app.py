@@ -14,7 +14,8 @@ from pydantic.json_schema import models_json_schema
 import cofio
 from cofio import batches
 from cofio.http import health, ingest, meetings, memories, operations, problems, query
-from cofio.http.limits import limited, open_limiter
+from cofio.http.cached import CachedQueries, KnownBodies
+from cofio.http.limits import admission, limited, open_limiter
 from cofio.http.middleware import LimitedBody, Observed
 from cofio.http.schemas import BatchRequest, MeetingRequest
 from cofio.http.state import State
@@ -49,12 +50,20 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
 
     root = APIRouter()
     ingest.add_routes(root, partial(limited, limiter, settings.ingest_rate))
-    query.add_routes(root, partial(limited, limiter, settings.query_rate))
+    known = KnownBodies()
+    route = query.add_routes(root, partial(limited, limiter, settings.query_rate), known)
     for router in (root, operations.router, memories.router, meetings.router, health.router):
         app.include_router(router)
 
     # The last one added is the outermost: the id exists before anything can be refused.
     app.add_middleware(LimitedBody, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        CachedQueries,
+        route=route,
+        path=query.PATH,
+        known=known,
+        admit=admission(limiter, settings.query_rate),
+    )
     app.add_middleware(Observed)
     _complete_openapi(app)
     return app

@@ -6,8 +6,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from limits import parse_many
 from slowapi import Limiter
 from slowapi.util import get_remote_address
+from starlette.requests import Request
+from starlette.types import Scope
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -28,3 +31,17 @@ def limited(limiter: Limiter, rate: str, endpoint: Endpoint) -> Endpoint:
         return endpoint
     wrapped: Endpoint = limiter.limit(rate)(endpoint)
     return wrapped
+
+
+def admission(limiter: Limiter, rate: str) -> Callable[[Scope], bool]:
+    """Counts a request of this scope as `limited` counts it, in the same window; tells whether it may pass.
+
+    One that may not pass is counted again where it is refused, which changes nothing: its window is full.
+    """
+    limits = parse_many(rate) if rate else []
+
+    def admit(scope: Scope) -> bool:
+        client = get_remote_address(Request(scope))
+        return all(limiter.limiter.hit(limit, client, scope["path"]) for limit in limits)
+
+    return admit if limits else lambda scope: True

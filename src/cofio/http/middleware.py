@@ -21,7 +21,6 @@ SMALL_BODY_BYTES: Final = 1024 * 1024
 # A client may bring its own id, if it is one that is safe to write into a log line and a header.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_log: Final = structlog.get_logger("cofio.access")
 
 
 class Observed:
@@ -37,7 +36,9 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode(
+            "latin-1"
+        )
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -55,18 +56,13 @@ class Observed:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            seconds = time.perf_counter() - started
             telemetry.ACTIVE_REQUESTS.dec()
-            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-            endpoint = getattr(scope.get("route"), "path", "unmatched")
-            telemetry.REQUESTS.labels(method, endpoint, str(status)).inc()
-            telemetry.REQUEST_SECONDS.labels(method, endpoint).observe(seconds)
-            _log.info(
-                "request",
-                method=method,
-                endpoint=endpoint,
+            telemetry.request_answered(
+                method=scope["method"] if scope["method"] in _METHODS else "OTHER",
+                endpoint=getattr(scope.get("route"), "path", "unmatched"),
                 status=status,
-                duration_ms=round(seconds * 1000, 3),
+                seconds=time.perf_counter() - started,
+                request_id=request_id,
             )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request, Response
+from starlette.routing import BaseRoute
 
 from cofio import query
 from cofio.errors import EncoderUnavailable, Overloaded, VectorStoreUnavailable
+from cofio.http.cached import CACHE_HEADER, KnownBodies, content_of, with_time
 from cofio.http.problems import BodyTooLarge, InvalidRequest, MalformedBody, RateLimited, describe
 from cofio.http.schemas import QueryRequest
 from cofio.http.state import OpenRuntime
@@ -37,10 +40,35 @@ QueryBody = Annotated[
 ]
 
 
-def add_routes(router: APIRouter, limit: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """`router` serves POST /api/v2/query, its rate held by `limit`."""
+PATH: Final = "/api/v2/query"
+
+
+def add_routes(
+    router: APIRouter, limit: Callable[[Callable[..., Any]], Callable[..., Any]], known: KnownBodies
+) -> BaseRoute:
+    """`router` serves POST /api/v2/query, its rate held by `limit`, and the route is returned.
+
+    Bodies that were validated become `known`, their answers cached.
+    """
+
+    async def ask(request: Request, body: QueryBody, runtime: OpenRuntime) -> Response:
+        """The answer to the question, from the cache if it is there. `request` is read by the rate limit."""
+        started = time.perf_counter()
+        question = body.question()
+        content_type = request.headers["content-type"].encode("latin-1")
+        known.put(content_type, await request.body(), question)
+        # Read before the question is asked: an answer that is newer than its version is only lost to the cache.
+        version = runtime.live.current.version
+        content = runtime.cache.get(question, version)
+        if content is not None:
+            json = with_time(content, time.perf_counter() - started)
+            return Response(json, media_type="application/json", headers={CACHE_HEADER: "hit"})
+        found = await query.recall(runtime, question)
+        runtime.cache.put(question, version, content_of(found))
+        return answer(found, headers={CACHE_HEADER: "miss"})
+
     router.post(
-        "/api/v2/query",
+        PATH,
         summary="Ask the memory",
         description=(
             "Direct results of each level, memories that the question woke beyond them (each with the path "
@@ -50,7 +78,15 @@ def add_routes(router: APIRouter, limit: Callable[[Callable[..., Any]], Callable
         tags=["query"],
         response_model=None,
         responses={
-            200: {"model": Answer},
+            200: {
+                "model": Answer,
+                "headers": {
+                    CACHE_HEADER: {
+                        "description": "Was the answer there already.",
+                        "schema": {"type": "string", "enum": ["hit", "miss"]},
+                    }
+                },
+            },
             **describe(
                 MalformedBody,
                 BodyTooLarge,
@@ -62,8 +98,4 @@ def add_routes(router: APIRouter, limit: Callable[[Callable[..., Any]], Callable
             ),
         },
     )(limit(ask))
-
-
-async def ask(request: Request, body: QueryBody, runtime: OpenRuntime) -> Response:
-    """The answer to the question. `request` is read by the rate limit."""
-    return answer(await query.recall(runtime, body.question()))
+    return next(route for route in router.routes if getattr(route, "path", None) == PATH)
