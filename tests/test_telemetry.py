@@ -93,6 +93,7 @@ async def test_a_stalled_loop_is_seen() -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await sampler
     assert slow() >= before + 1
+    assert sample("cofio_event_loop_lag_worst_seconds") >= 0.1
 
 
 PROGRAM = """
