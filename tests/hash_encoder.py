@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cofio.embed.onnx import Load
 from cofio.records import SEMANTIC_DIMENSIONS, Float32s
 from cofio.text.terms import stems
 
@@ -18,6 +19,7 @@ class HashEncoder:
     provider = "hash"
     precision = "fp32"
     fingerprint = "hash"
+    load = Load(questions=8, texts=4, chars=400)
 
     def encode(self, texts: Sequence[str]) -> Float32s:
         vectors = np.zeros((len(texts), SEMANTIC_DIMENSIONS), np.float32)

@@ -94,7 +94,10 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
                 OnnxEncoder.open, settings.model_dir, precision=settings.precision, threads=1
             )
         batcher = Batcher(
-            encoder, workers=settings.encoder_threads, max_pending_texts=settings.max_pending_queries
+            encoder,
+            workers=settings.encoder_threads,
+            max_pending_texts=settings.max_pending_queries,
+            max_wait_s=settings.max_query_wait_s,
         )
         stack.push_async_callback(batcher.aclose)
         database = await Database.open(settings.data_dir / DATABASE_NAME)

@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     max_pending_queries: int = Field(
         default=256, ge=1, description="Queries that may wait for the encoder; further ones are answered 503."
     )
+    max_query_wait_s: float = Field(
+        default=5.0,
+        gt=0,
+        description="Seconds that a query may wait for the encoder; then it is answered 503.",
+    )
     qdrant_url: str | None = Field(
         default=None, description="URL of a Qdrant server. Unset: the embedded engine, under data_dir."
     )

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hash_encoder import HashEncoder
 
-from cofio.embed.batcher import PIECE_TEXTS, Batcher
+from cofio.embed.batcher import PASSES, Batcher
+from cofio.embed.onnx import TextEncoder
 from cofio.errors import EncoderUnavailable, Overloaded
 from cofio.records import Float32s
 
@@ -30,9 +31,15 @@ class _Gated(HashEncoder):
         return super().encode(texts)
 
 
+def _batcher(
+    encoder: TextEncoder, *, workers: int = 1, max_pending_texts: int = 8, max_wait_s: float = 60.0
+) -> Batcher:
+    return Batcher(encoder, workers=workers, max_pending_texts=max_pending_texts, max_wait_s=max_wait_s)
+
+
 async def test_results_come_in_the_order_of_the_texts() -> None:
-    batcher = Batcher(HashEncoder(), workers=2, max_pending_texts=8)
-    texts = [f"utterance number {i} about the gateway" for i in range(5 * PIECE_TEXTS + 3)]
+    batcher = _batcher(HashEncoder(), workers=2, max_pending_texts=8)
+    texts = [f"utterance number {i} about the gateway" for i in range(5 * HashEncoder.load.texts + 3)]
     done: list[int] = []
     vectors = await batcher.encode(texts, urgent=False, on_progress=done.append)
     np.testing.assert_array_equal(vectors, HashEncoder().encode(texts))
@@ -43,8 +50,10 @@ async def test_results_come_in_the_order_of_the_texts() -> None:
 
 async def test_questions_overtake_an_import_and_share_a_call() -> None:
     encoder = _Gated()
-    batcher = Batcher(encoder, workers=1, max_pending_texts=8)
-    bulk = asyncio.create_task(batcher.encode([f"turn {i}" for i in range(3 * PIECE_TEXTS)], urgent=False))
+    batcher = _batcher(encoder, workers=1, max_pending_texts=8)
+    bulk = asyncio.create_task(
+        batcher.encode([f"turn {i}" for i in range(3 * HashEncoder.load.texts)], urgent=False)
+    )
     while not encoder.calls:
         await asyncio.sleep(0.001)
     questions = [asyncio.create_task(batcher.encode([f"question {i}"], urgent=True)) for i in range(3)]
@@ -58,7 +67,7 @@ async def test_questions_overtake_an_import_and_share_a_call() -> None:
 
 async def test_too_many_questions_are_refused_at_once() -> None:
     encoder = _Gated()
-    batcher = Batcher(encoder, workers=1, max_pending_texts=2)
+    batcher = _batcher(encoder, workers=1, max_pending_texts=2)
     first = asyncio.create_task(batcher.encode(["first"], urgent=True))
     while not encoder.calls:
         await asyncio.sleep(0.001)
@@ -74,7 +83,7 @@ async def test_too_many_questions_are_refused_at_once() -> None:
 async def test_a_failure_reaches_only_those_who_asked() -> None:
     encoder = _Gated()
     encoder.gate.release(10)
-    batcher = Batcher(encoder, workers=1, max_pending_texts=8)
+    batcher = _batcher(encoder, workers=1, max_pending_texts=8)
     with pytest.raises(EncoderUnavailable) as caught:
         await batcher.encode(["bad"], urgent=True)
     assert isinstance(caught.value.__cause__, ValueError)
@@ -84,7 +93,7 @@ async def test_a_failure_reaches_only_those_who_asked() -> None:
 
 async def test_what_nobody_waits_for_is_not_encoded() -> None:
     encoder = _Gated()
-    batcher = Batcher(encoder, workers=1, max_pending_texts=8)
+    batcher = _batcher(encoder, workers=1, max_pending_texts=8)
     first = asyncio.create_task(batcher.encode(["first"], urgent=True))
     while not encoder.calls:
         await asyncio.sleep(0.001)
@@ -100,7 +109,7 @@ async def test_what_nobody_waits_for_is_not_encoded() -> None:
 
 async def test_closing_fails_what_still_waits() -> None:
     encoder = _Gated()
-    batcher = Batcher(encoder, workers=1, max_pending_texts=8)
+    batcher = _batcher(encoder, workers=1, max_pending_texts=8)
     tasks = [asyncio.create_task(batcher.encode([f"t{i}"], urgent=False)) for i in range(3)]
     while not encoder.calls:
         await asyncio.sleep(0.001)
@@ -110,3 +119,64 @@ async def test_closing_fails_what_still_waits() -> None:
     assert all(isinstance(result, EncoderUnavailable | np.ndarray) for result in results)
     with pytest.raises(EncoderUnavailable):
         await batcher.encode(["late"], urgent=True)
+
+
+async def _begun(encoder: _Gated) -> None:
+    while not encoder.calls:
+        await asyncio.sleep(0.001)
+
+
+async def test_imports_take_turns() -> None:
+    encoder = _Gated()
+    batcher = _batcher(encoder)
+    size = HashEncoder.load.texts
+    long = asyncio.create_task(batcher.encode([f"long {i}" for i in range(5 * size)], urgent=False))
+    await _begun(encoder)
+    short = asyncio.create_task(batcher.encode(["short"], urgent=False))
+    await asyncio.sleep(0)
+    encoder.gate.release(10)
+    await asyncio.gather(long, short)
+    assert ["short"] in encoder.calls[1:3]
+    await batcher.aclose()
+
+
+async def test_questions_without_end_do_not_stop_an_import() -> None:
+    encoder = _Gated()
+    batcher = _batcher(encoder, max_pending_texts=1000)
+    first = asyncio.create_task(batcher.encode(["first"], urgent=True))
+    await _begun(encoder)
+    bulk = asyncio.create_task(batcher.encode(["turn"], urgent=False))
+    many = 2 * PASSES * HashEncoder.load.questions
+    questions = [asyncio.create_task(batcher.encode([f"q{i}"], urgent=True)) for i in range(many)]
+    await asyncio.sleep(0)
+    encoder.gate.release(many)
+    await asyncio.gather(first, bulk, *questions)
+    assert encoder.calls.index(["turn"]) == PASSES + 1
+    await batcher.aclose()
+
+
+async def test_workers_share_the_questions() -> None:
+    encoder = _Gated()
+    batcher = _batcher(encoder, workers=2)
+    questions = [asyncio.create_task(batcher.encode([f"q{i}"], urgent=True)) for i in range(6)]
+    while len(encoder.calls) < 2:
+        await asyncio.sleep(0.001)
+    assert max(map(len, encoder.calls)) <= 3
+    encoder.gate.release(10)
+    await asyncio.gather(*questions)
+    await batcher.aclose()
+
+
+async def test_a_question_waits_no_longer_than_it_may() -> None:
+    encoder = _Gated()
+    batcher = _batcher(encoder, max_pending_texts=1, max_wait_s=0.2)
+    running = asyncio.create_task(batcher.encode(["running"], urgent=True))
+    await _begun(encoder)
+    with pytest.raises(Overloaded):
+        await batcher.encode(["waiting"], urgent=True)
+    with pytest.raises(Overloaded):
+        await running
+    assert batcher.pending == 0, "what nobody waits for takes no place in the queue"
+    encoder.gate.release(10)
+    await batcher.encode(["later"], urgent=True)
+    await batcher.aclose()

@@ -15,13 +15,12 @@ import pytest
 from hash_encoder import HashEncoder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from in_process import client
 from prometheus_client import REGISTRY
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cofio.http.app import create_app
-from cofio.http.cached import CACHE_HEADER, MAX_KNOWN_BODY_BYTES, CachedQueries, KnownBodies
+from cofio.http.cached import CACHE_HEADER, MAX_KNOWN_BODY_BYTES, KnownBodies
 from cofio.records import Question
-from cofio.runtime import Runtime, open_runtime
+from cofio.runtime import open_runtime
 from cofio.settings import Settings
 
 PATH: Final = "/api/v2/query"
@@ -34,35 +33,10 @@ MEETING: Final = {
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, *, fast: bool = True, **changed: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def opened(folder: Path, **changed: Any) -> AsyncIterator[httpx.AsyncClient]:
     chosen = Settings(data_dir=folder / "store", query_rate=changed.pop("query_rate", ""), **changed)
-    async with open_runtime(chosen, HashEncoder()) as runtime, client(chosen, runtime, fast=fast) as asked:
+    async with open_runtime(chosen, HashEncoder()) as runtime, client(chosen, runtime) as asked:
         yield asked
-
-
-@contextlib.asynccontextmanager
-async def client(
-    chosen: Settings, runtime: Runtime, *, fast: bool = True
-) -> AsyncIterator[httpx.AsyncClient]:
-    """Asks an app over `runtime`; one that is not `fast` has the normal way only."""
-    app = create_app(chosen, runtime)
-    if not fast:
-        app.user_middleware = [
-            each
-            for each in app.user_middleware
-            if getattr(each.cls, "__name__", "") != CachedQueries.__name__
-        ]
-    async with app.router.lifespan_context(app) as state:
-
-        async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "state": dict(state or {})}, receive, send)
-
-        inside: ASGIApp = with_state
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(inside),
-            base_url="http://test",
-        ) as asked:
-            yield asked
 
 
 def said(response: httpx.Response) -> tuple[int, dict[str, str], Any]:

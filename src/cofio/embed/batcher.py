@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from cofio.embed.onnx import TextEncoder
+from cofio.embed.onnx import Load, TextEncoder
 from cofio.errors import EncoderUnavailable, Overloaded
 from cofio.records import Float32s
 
-# A piece of an import holds a worker for some twenty milliseconds: so long may a question have to wait. With 16
-# texts and 1,600 characters a question during an import took 45 ms (p95 110), with these 14 ms (p95 32), and the
-# import was no slower.
-PIECE_CHARS: Final = 400
-PIECE_TEXTS: Final = 4
-# Questions that arrive together share one call of the encoder, up to so many.
-SHARED_QUESTIONS: Final = 32
+# So many calls for questions in a row while an import waits; then one of its pieces has its turn, so that a storm of
+# questions slows imports down but does not stop them.
+PASSES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,11 +29,15 @@ class _Job:
 class Batcher:
     """Feeds one encoder from two queues with its own threads; belongs to the event loop that made it."""
 
-    def __init__(self, encoder: TextEncoder, *, workers: int, max_pending_texts: int) -> None:
+    def __init__(
+        self, encoder: TextEncoder, *, workers: int, max_pending_texts: int, max_wait_s: float
+    ) -> None:
         self._encoder = encoder
         self._max_pending = max_pending_texts
+        self._max_wait_s = max_wait_s
         self._urgent: deque[_Job] = deque()
-        self._bulk: deque[_Job] = deque()
+        self._imports: deque[deque[_Job]] = deque()  # one a call of `encode`; each has a turn, then goes last
+        self._passed = 0
         self._work = asyncio.Condition()
         self._closing = False
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="encode")
@@ -46,32 +46,41 @@ class Batcher:
     @property
     def pending(self) -> int:
         """How many texts wait to be encoded."""
-        return sum(len(job.texts) for lane in (self._urgent, self._bulk) for job in lane)
+        return sum(_waiting(lane) for lane in (self._urgent, *self._imports))
 
     async def encode(
         self, texts: Sequence[str], *, urgent: bool, on_progress: Callable[[int], None] | None = None
     ) -> Float32s:
         """One unit vector a text, float32 (n, 384), in the order of `texts`.
 
-        Urgent texts go before all others; where more than `max_pending_texts` of them wait already, raises
-        `Overloaded` at once. `on_progress` is told the number of texts of every finished piece. Raises
-        `EncoderUnavailable` if the encoder fails on one of the texts, or is closed.
+        Urgent texts go before all others. Where more than `max_pending_texts` of them would wait, raises
+        `Overloaded` at once; where they are not encoded within `max_wait_s`, then. `on_progress` is told the number
+        of texts of every finished piece. Raises `EncoderUnavailable` if the encoder fails on one of the texts, or
+        is closed.
         """
         if self._closing:
             raise EncoderUnavailable("The encoder is shutting down.")
-        if urgent and sum(len(job.texts) for job in self._urgent) + len(texts) > self._max_pending:
+        if urgent and _waiting(self._urgent) + len(texts) > self._max_pending:
             raise Overloaded("Too many questions wait for the encoder; try again in a second.")
-        pieces = [texts] if urgent else list(_pieces(texts))
+        pieces = [texts] if urgent else list(_pieces(texts, self._encoder.load))
         loop = asyncio.get_running_loop()
         jobs = [_Job(piece, loop.create_future()) for piece in pieces]
         for job in jobs:
             if on_progress is not None:
                 job.done.add_done_callback(_reporter(on_progress, len(job.texts)))
-        (self._urgent if urgent else self._bulk).extend(jobs)
+        if urgent:
+            self._urgent.extend(jobs)
+        else:
+            self._imports.append(deque(jobs))
         async with self._work:
             self._work.notify(len(jobs))
         try:
-            vectors = await asyncio.gather(*(job.done for job in jobs))
+            async with asyncio.timeout(self._max_wait_s if urgent else None):
+                vectors = await asyncio.gather(*(job.done for job in jobs))
+        except TimeoutError as error:
+            raise Overloaded(
+                f"The question waited {self._max_wait_s:g} s for the encoder; try again later."
+            ) from error
         finally:
             # The caller is gone or one piece has failed: nobody waits for the rest.
             for job in jobs:
@@ -84,18 +93,19 @@ class Batcher:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        for job in (*self._urgent, *self._bulk):
-            if not job.done.done():
-                job.done.set_exception(EncoderUnavailable("The encoder is shutting down."))
+        for lane in (self._urgent, *self._imports):
+            for job in lane:
+                if not job.done.done():
+                    job.done.set_exception(EncoderUnavailable("The encoder is shutting down."))
         self._urgent.clear()
-        self._bulk.clear()
+        self._imports.clear()
         await asyncio.to_thread(self._threads.shutdown)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             async with self._work:
-                await self._work.wait_for(lambda: bool(self._urgent or self._bulk))
+                await self._work.wait_for(lambda: bool(self._urgent or self._imports))
                 jobs = self._take()
             if not jobs:
                 continue
@@ -121,23 +131,43 @@ class Batcher:
                 at += len(job.texts)
 
     def _take(self) -> list[_Job]:
-        """The jobs of the next call: all questions that wait, or one piece of an import."""
+        """The jobs of the next call: a worker's share of the questions that wait, or one piece of an import."""
+        if self._imports and (not _waiting(self._urgent) or self._passed >= PASSES):
+            self._passed = 0
+            if piece := self._next_piece():
+                return [piece]
+        # The workers share the questions: all of them in one call would leave the others without.
+        share = min(self._encoder.load.questions, -(-len(self._urgent) // len(self._workers)))
         jobs: list[_Job] = []
-        while self._urgent and len(jobs) < SHARED_QUESTIONS:
+        while self._urgent and len(jobs) < share:
             job = self._urgent.popleft()
             if not job.done.done():
                 jobs.append(job)
-        while self._bulk and not jobs:
-            job = self._bulk.popleft()
-            if not job.done.done():
-                jobs.append(job)
+        if jobs and self._imports:
+            self._passed += 1
         return jobs
 
+    def _next_piece(self) -> _Job | None:
+        """The next piece of the import whose turn it is; the import is the last in line then."""
+        while self._imports:
+            lane = self._imports.popleft()
+            while lane:
+                job = lane.popleft()
+                if not job.done.done():
+                    if lane:
+                        self._imports.append(lane)
+                    return job
+        return None
 
-def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+
+def _waiting(lane: Iterable[_Job]) -> int:
+    return sum(len(job.texts) for job in lane if not job.done.done())
+
+
+def _pieces(texts: Sequence[str], load: Load) -> Iterator[Sequence[str]]:
     start = chars = 0
     for i, text in enumerate(texts):
-        if i > start and (chars + len(text) > PIECE_CHARS or i - start == PIECE_TEXTS):
+        if i > start and (chars + len(text) > load.chars or i - start == load.texts):
             yield texts[start:i]
             start, chars = i, 0
         chars += len(text)

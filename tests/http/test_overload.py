@@ -1,0 +1,75 @@
+"""A full queue refuses, and a question that waits is answered in the end, one way or the other."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+from hash_encoder import HashEncoder
+from in_process import client
+
+from cofio.records import Float32s
+from cofio.runtime import open_runtime
+from cofio.settings import Settings
+
+PATH = "/api/v2/query"
+
+
+class _Held(HashEncoder):
+    """Encodes nothing until it is let."""
+
+    def __init__(self) -> None:
+        self.let = threading.Event()
+
+    def encode(self, texts: Sequence[str]) -> Float32s:
+        self.let.wait()
+        return super().encode(texts)
+
+
+def _is_refusal(response: httpx.Response) -> bool:
+    if response.status_code == 200:
+        return False
+    assert response.status_code == 503
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["retry-after"] == "1"
+    assert response.json()["code"] == "overloaded"
+    return True
+
+
+async def test_a_full_queue_refuses_and_the_others_are_answered(tmp_path: Path) -> None:
+    encoder = _Held()
+    settings = Settings(data_dir=tmp_path / "store", query_rate="", max_pending_queries=3, encoder_threads=1)
+    async with open_runtime(settings, encoder) as runtime, client(settings, runtime) as asked:
+        questions = [
+            asyncio.create_task(asked.post(PATH, json={"query": f"question {i}"})) for i in range(20)
+        ]
+        while sum(question.done() for question in questions) < 20 - 3 - HashEncoder.load.questions:
+            await asyncio.sleep(0.001)
+        assert all(_is_refusal(question.result()) for question in questions if question.done())
+        encoder.let.set()
+        answers = await asyncio.gather(*questions)
+        refused = sum(map(_is_refusal, answers))
+        assert 20 - 3 - HashEncoder.load.questions <= refused <= 20 - 3
+        again = await asked.post(PATH, json={"query": "question 19"})
+        assert again.status_code == 200
+
+
+async def test_a_question_is_refused_when_it_has_waited_long_enough(tmp_path: Path) -> None:
+    encoder = _Held()
+    settings = Settings(data_dir=tmp_path / "store", max_query_wait_s=0.05)
+    async with open_runtime(settings, encoder) as runtime, client(settings, runtime) as asked:
+        assert _is_refusal(await asked.post(PATH, json={"query": "question"}))
+        encoder.let.set()
+
+
+async def test_two_hundred_questions_at_once_are_all_answered(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "store", query_rate="")
+    async with open_runtime(settings, HashEncoder()) as runtime, client(settings, runtime) as asked:
+        answers = await asyncio.gather(
+            *(asked.post(PATH, json={"query": f"question {i}"}) for i in range(200))
+        )
+        assert {answer.status_code for answer in answers} == {200}
+        assert [answer.json()["query"] for answer in answers] == [f"question {i}" for i in range(200)]
