@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+import structlog
 
+from cofio.embed import onnx
 from cofio.embed.model_files import verify
-from cofio.embed.onnx import OnnxEncoder
+from cofio.embed.onnx import ON_GPU, Batching, Load, OnnxEncoder
 from cofio.errors import ModelMissing
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +76,30 @@ def test_a_vector_depends_on_its_text_alone(precision: str, request: pytest.Fixt
     np.testing.assert_allclose(together, singly, atol=1e-5)
     np.testing.assert_allclose(together, backwards, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "batching",
+    [ON_GPU, Batching(tokens=100, width_step=16, load=Load(questions=1, texts=1, chars=1))],
+    ids=["gpu", "small"],
+)
+def test_vectors_are_the_same_however_texts_are_run_together(exact: OnnxEncoder, batching: Batching) -> None:
+    texts = [" ".join(TEXTS[i % 2].split() * (i % 7 + 1)) for i in range(40)] + TEXTS
+    other = OnnxEncoder.open(MODELS, precision="fp32", batching=batching)
+    assert other.load == batching.load
+    np.testing.assert_allclose(other.encode(texts), exact.encode(texts), atol=1e-5)
+
+
+def test_a_gpu_that_does_not_work_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a driver is there, but CUDA's libraries or the device are not. A machine with a GPU runs on it."""
+    monkeypatch.setattr(onnx, "_has_cuda_driver", lambda: True)
+    with structlog.testing.capture_logs() as lines:
+        encoder = OnnxEncoder.open(MODELS, precision="fp32")
+    warnings = [line for line in lines if line["event"] == "cuda_unusable"]
+    on_gpu = encoder.provider == "CUDAExecutionProvider"
+    has_build = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    assert len(warnings) == (1 if has_build and not on_gpu else 0)
+    assert encoder.encode(TEXTS).shape == (len(TEXTS), 384)
 
 
 def test_no_text_gives_no_row(exact: OnnxEncoder) -> None:

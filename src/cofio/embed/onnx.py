@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import onnxruntime as ort
 import structlog
+from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeException
 from tokenizers import Tokenizer
 
@@ -20,12 +21,11 @@ from cofio.records import SEMANTIC_DIMENSIONS, Float32s
 _log = structlog.get_logger(__name__)
 
 MAX_WORD_PIECES: Final = 256  # the reference model's limit; its tokenizer file says 128
-# Short batches keep the activations in the cache: 132 texts/s at 256 tokens a run, 44 at 4,096 (lab 3 §2).
-TOKENS_PER_RUN: Final = 256
-
 _CUDA: Final = "CUDAExecutionProvider"
 _CPU: Final = "CPUExecutionProvider"
-_OUTPUTS: Final = ["embedding"]
+_OUTPUT: Final = "embedding"
+# TF32 would round what it multiplies to ten bits: a store that was begun on a CPU keeps its vectors on a GPU.
+_CUDA_OPTIONS: Final = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
 # onnxruntime's own errors derive from Exception alone.
 _CUDA_ERRORS: Final = (EPFail, Fail, RuntimeException, RuntimeError, ValueError)
 
@@ -43,13 +43,26 @@ class Load:
     chars: int
 
 
-# Two cores. With 16 texts and 1,600 characters a piece, a question during an import took 45 ms (p95 110); with these
-# 14 ms (p95 32), and the import was no slower. int8 runs texts one by one: many questions in a call would only make
-# the first wait for the last.
-_LOADS: Final[Mapping[Precision, Load]] = {
-    "int8": Load(questions=4, texts=4, chars=400),
-    "fp32": Load(questions=8, texts=4, chars=400),
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How texts are run: similar lengths together, at most `tokens` with the padding, though always one text.
+
+    The width of a run is a multiple of `width_step`. `load` is what one call should take.
+    """
+
+    tokens: int
+    width_step: int
+    load: Load
+
+
+# Processors: short runs keep the activations in the cache (132 texts/s at 256 tokens a run, 44 at 4,096). With 16 texts
+# and 1,600 characters a piece, a question during an import took 45 ms (p95 110); with these 14 ms (p95 32), and the
+# import was no slower.
+_ON_CPU: Final = Batching(tokens=256, width_step=1, load=Load(questions=8, texts=4, chars=400))
+# int8 runs texts one by one: many questions in a call would only make the first wait for the last.
+_SINGLY: Final = Batching(tokens=1, width_step=1, load=Load(questions=4, texts=4, chars=400))
+# A GPU is idle on less than thousands of tokens. Few widths: each new one costs it a search for kernels and memory.
+ON_GPU: Final = Batching(tokens=16_384, width_step=16, load=Load(questions=256, texts=512, chars=65_536))
 
 
 class TextEncoder(Protocol):
@@ -69,25 +82,40 @@ class TextEncoder(Protocol):
 class OnnxEncoder:
     """An open session. `encode` may be called from several threads at once.
 
-    fp32 runs texts of similar length together; int8 runs them one by one, because dynamic quantisation would make
+    fp32 runs texts of similar length together, on a GPU many; int8 runs them one by one, because dynamic quantisation would make
     a vector depend on its batch-mates, and a text must have the same vector whenever it is encoded.
     """
 
     dimension: int = SEMANTIC_DIMENSIONS
 
     def __init__(
-        self, session: ort.InferenceSession, tokenizer: Tokenizer, *, precision: Precision, fingerprint: str
+        self,
+        session: ort.InferenceSession,
+        tokenizer: Tokenizer,
+        *,
+        precision: Precision,
+        fingerprint: str,
+        batching: Batching | None = None,
     ) -> None:
         self._session = session
         self._tokenizer = tokenizer
         self.precision: str = precision
         self.provider: str = session.get_providers()[0]
         self.fingerprint: str = fingerprint
-        self.load: Load = _LOADS[precision]
+        self._device = "cuda" if self.provider == _CUDA else "cpu"
+        if batching is None:
+            batching = _SINGLY if precision == "int8" else ON_GPU if self._device == "cuda" else _ON_CPU
+        self._batching = batching
+        self.load: Load = batching.load
 
     @classmethod
-    def open(cls, model_dir: Path, *, precision: Precision, threads: int = 1) -> OnnxEncoder:
-        """The verified model of this precision is loaded; raises `ModelMissing`. `threads` serve one run."""
+    def open(
+        cls, model_dir: Path, *, precision: Precision, threads: int = 1, batching: Batching | None = None
+    ) -> OnnxEncoder:
+        """The verified model of this precision is loaded; raises `ModelMissing`. `threads` serve one run.
+
+        `batching` is what suits precision and device unless it is given.
+        """
         files = verify(model_dir, precision)
         tokenizer = Tokenizer.from_file(str(files.tokenizer))
         tokenizer.enable_truncation(MAX_WORD_PIECES)
@@ -97,6 +125,7 @@ class OnnxEncoder:
             tokenizer,
             precision=precision,
             fingerprint=files.fingerprint,
+            batching=batching,
         )
 
     def encode(self, texts: Sequence[str]) -> Float32s:
@@ -104,22 +133,33 @@ class OnnxEncoder:
         vectors = np.empty((len(texts), SEMANTIC_DIMENSIONS), np.float32)
         pieces = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         for run in self._runs(pieces):
-            ids = np.zeros((len(run), max(len(pieces[i]) for i in run)), np.int64)
+            ids = np.zeros((len(run), self._width(max(len(pieces[i]) for i in run))), np.int64)
             mask = np.zeros_like(ids)
             for row, i in enumerate(run):
                 ids[row, : len(pieces[i])] = pieces[i]
                 mask[row, : len(pieces[i])] = 1
-            vectors[run] = self._session.run(_OUTPUTS, {"input_ids": ids, "attention_mask": mask})[0]
+            vectors[run] = self._run(ids, mask)
         return vectors
 
+    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Float32s:
+        """The vectors of one run: inputs and outputs lie where the session computes, and cross over once."""
+        binding = self._session.io_binding()
+        for name, values in (("input_ids", ids), ("attention_mask", mask)):
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(values, self._device, 0))
+        binding.bind_output(_OUTPUT, self._device, 0)
+        self._session.run_with_iobinding(binding)
+        vectors: Float32s = binding.copy_outputs_to_cpu()[0]
+        return vectors
+
+    def _width(self, pieces: int) -> int:
+        step = self._batching.width_step
+        return -(-pieces // step) * step
+
     def _runs(self, pieces: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """The texts of each run: similar lengths together, at most `TOKENS_PER_RUN` with the padding."""
-        if self.precision == "int8":
-            yield from ([i] for i in range(len(pieces)))
-            return
+        """The texts of each run, shorter ones first."""
         run: list[int] = []
         for i in sorted(range(len(pieces)), key=lambda i: len(pieces[i])):
-            if run and len(pieces[i]) * (len(run) + 1) > TOKENS_PER_RUN:
+            if run and self._width(len(pieces[i])) * (len(run) + 1) > self._batching.tokens:
                 yield run
                 run = []
             run.append(i)
@@ -151,9 +191,11 @@ def _on_cuda(graph: Path, options: Any) -> ort.InferenceSession | None:
     Where CUDA's libraries are missing, onnxruntime raises nothing and quietly opens the session on the CPU.
     """
     try:
-        session = ort.InferenceSession(str(graph), options, providers=[_CUDA, _CPU], enable_fallback=0)
+        session = ort.InferenceSession(
+            str(graph), options, providers=[(_CUDA, _CUDA_OPTIONS), _CPU], enable_fallback=0
+        )
         token = np.ones((1, 1), np.int64)
-        session.run(_OUTPUTS, {"input_ids": token, "attention_mask": token})
+        session.run([_OUTPUT], {"input_ids": token, "attention_mask": token})
     except _CUDA_ERRORS as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
     else:
