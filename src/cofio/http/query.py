@@ -15,7 +15,7 @@ from cofio.http.cached import CACHE_HEADER, KnownBodies, content_of, with_time
 from cofio.http.problems import BodyTooLarge, InvalidRequest, MalformedBody, RateLimited, describe
 from cofio.http.schemas import QueryRequest
 from cofio.http.state import OpenRuntime
-from cofio.http.wire import answer
+from cofio.http.wire import to_json
 from cofio.records import Answer
 
 QueryBody = Annotated[
@@ -61,11 +61,11 @@ def add_routes(
         version = runtime.live.current.version
         content = runtime.cache.get(question, version)
         if content is not None:
-            json = with_time(content, time.perf_counter() - started)
-            return Response(json, media_type="application/json", headers={CACHE_HEADER: "hit"})
-        found = await query.recall(runtime, question)
-        runtime.cache.put(question, version, content_of(found))
-        return answer(found, headers={CACHE_HEADER: "miss"})
+            json, way = with_time(content, time.perf_counter() - started), "hit"
+        else:
+            json, way = to_json(await query.recall(runtime, question)), "miss"
+            runtime.cache.put(question, version, content_of(json))
+        return Response(json, media_type="application/json", headers={CACHE_HEADER: way})
 
     router.post(
         PATH,
