@@ -17,7 +17,7 @@ from cofio.graph.csr import MemoryGraph
 from cofio.graph.documents import spread_through_names
 from cofio.graph.ids import Ids
 from cofio.graph.scope import Scope, scope
-from cofio.graph.spread import SEEDS, Evidence, Wake, gather, wake
+from cofio.graph.spread import SEEDS, Evidence, LexicalSeeds, Wake, gather, lexical_seeds, wake
 from cofio.records import Filters, Float32s, Int32s, Int64s, Level, Question
 from cofio.store.vectors import Hit
 
@@ -89,6 +89,7 @@ def find(
     bounds: Scope,
     outside: Outside | None,
     cue: Cue,
+    lexical: LexicalSeeds,
     vector: Float32s,
     hits: Mapping[Level, Sequence[Hit]],
     outside_hits: Sequence[Hit],
@@ -96,10 +97,11 @@ def find(
 ) -> Findings:
     """What `question` finds inside `bounds`; its bridges lead to the `outside` if there is one.
 
-    `hits` and `outside_hits` are what the vector index returned for `vector`, the question's 400 dimensions.
+    `lexical` are the seeds of the cue's stems in `bounds`; `hits` and `outside_hits` are what the vector index returned
+    for `vector`, the question's 400 dimensions.
     """
-    dense_rows = np.union1d(_rows_of(graph, hits[Level.EPISODE]), cue.documents)
-    evidence = gather(graph, bounds, cue.stems, vector, dense_rows)
+    dense_rows = np.concatenate((_rows_of(graph, hits[Level.EPISODE]), cue.documents))
+    evidence = gather(graph, bounds, lexical, vector, dense_rows)
     spreading = question.enable_activation
     u = rank.rank_episodes(evidence, graph, cue, spreading=spreading)
     order = _best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
@@ -128,9 +130,9 @@ def find(
         taken = [node for found in direct.values() for node, _ in found] + [link.row for link in bridges]
         activated = tuple(
             Reached(node=node, strength=strength, path=woken.path(node))
-            for node, strength in _activated(graph, evidence, u, order, woken, taken, levels)[
-                : question.max_activations
-            ]
+            for node, strength in _activated(
+                graph, evidence, u, order, woken, taken, levels, question.max_activations
+            )
         )
     return Findings(
         direct=direct,
@@ -167,7 +169,8 @@ def _bridges(
     )
     there = inside
     if outside is not None:
-        evidence = gather(graph, outside.bounds, cue.stems, vector, _rows_of(graph, outside_hits))
+        seeds = lexical_seeds(graph, outside.bounds, cue.stems)
+        evidence = gather(graph, outside.bounds, seeds, vector, _rows_of(graph, outside_hits))
         activation = rank.rank_episodes(evidence, graph, cue, spreading=True)
         there = _Found(bounds=outside.bounds, evidence=evidence, activation=activation)
     kept = there.bounds.passes(graph, named)
@@ -255,8 +258,9 @@ def _activated(
     woken: Wake,
     taken: Sequence[int],
     levels: Sequence[Level],
+    limit: int,
 ) -> list[tuple[int, float]]:
-    """Everything of these levels that was woken and is not taken as (node, strength), strongest first.
+    """The best of these levels that were woken and are not taken as (node, strength), strongest first.
 
     An episode's strength is its share of the best U, which measured best (half of the gold that plain hybrid
     search misses is in ten such slots; lab 1 §2); where U is not known, and for contexts and concepts, it is what
@@ -277,18 +281,18 @@ def _activated(
     )
     kept = (strength > 0.0) & np.isin(level, [int(wanted) for wanted in levels]) & ~np.isin(nodes, taken)
     nodes, strength = nodes[kept], strength[kept]
-    best = _first(graph.ids_of(nodes), strength, nodes.size)
+    best = _best(graph, nodes, strength, limit)
     return list(zip(nodes[best].tolist(), strength[best].tolist(), strict=True))
 
 
-def _best(graph: MemoryGraph, rows: Int32s, scores: Float32s, limit: int) -> Int64s:
-    """The places of the best `limit` rows, best first; of equal scores the lower memory id goes first."""
+def _best(graph: MemoryGraph, nodes: Int32s, scores: Float32s, limit: int) -> Int64s:
+    """The places of the best `limit` nodes, best first; of equal scores the lower memory id goes first."""
     rounded = scores.round(6)
-    places = np.arange(rows.size)
-    if rows.size > limit:
+    places = np.arange(nodes.size)
+    if nodes.size > limit > 0:
         least = -np.partition(-rounded, limit - 1)[limit - 1]
         places = np.flatnonzero(rounded >= least)  # with everything that ties for the last place
-    return np.asarray(places[_first(graph.ids[rows[places]], rounded[places], limit)])
+    return np.asarray(places[_first(graph.ids_of(nodes[places]), rounded[places], limit)])
 
 
 def _first(ids: Ids, scores: Float32s, limit: int) -> Int64s:

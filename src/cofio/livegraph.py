@@ -13,7 +13,7 @@ from cofio.graph.bridges import Candidates, find_bridges
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.ledger import Ledger, compact
 from cofio.graph.scope import scope
-from cofio.graph.spread import gather, wake
+from cofio.graph.spread import gather, lexical_seeds, wake
 from cofio.records import VECTOR_DIMENSIONS, Filters, MemoryType
 from cofio.store import graph_rows
 from cofio.store.database import Database
@@ -114,7 +114,9 @@ def _warm() -> None:
     graph = ledger.graph(0)
     everything = scope(graph, Filters())
     rows = np.arange(2, dtype=np.int32)
-    evidence = gather(graph, everything, stems(episodes[0].content), vector, rows)
+    evidence = gather(
+        graph, everything, lexical_seeds(graph, everything, stems(episodes[0].content)), vector, rows
+    )
     wake(graph, everything, rows, np.ones(2, np.float32))
     candidates = Candidates(
         rows=evidence.rows, scores=evidence.cosine, named=rows[:0], shares=evidence.cosine[:0], asked_of=()

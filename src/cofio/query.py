@@ -17,7 +17,7 @@ from cofio.find import Findings, Outside, find, outside_of
 from cofio.graph.bridges import Link
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope, scope
-from cofio.graph.spread import SEEDS
+from cofio.graph.spread import SEEDS, LexicalSeeds, lexical_seeds
 from cofio.records import (
     FEATURE_DIMENSIONS,
     VECTOR_DIMENSIONS,
@@ -55,7 +55,11 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
     with stages("prepare"):
         bounds, outside, cue = await asyncio.to_thread(_prepare, graph, question)
     with stages("encode"):
-        encoded = await runtime.batcher.encode([cue.encoded_text], urgent=True)
+        # The words are looked up while the encoder works.
+        lexical, encoded = await asyncio.gather(
+            asyncio.to_thread(lexical_seeds, graph, bounds, cue.stems),
+            runtime.batcher.encode([cue.encoded_text], urgent=True),
+        )
     vector = _steered(encoded[0], question)
     with stages("search"):
         hits = await runtime.index.search(vector, _limits(question), in_pseudonyms(question.filters))
@@ -67,7 +71,7 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
             outside_hits = found[Level.EPISODE]
     with stages("activate"):
         findings, ids = await asyncio.to_thread(
-            _find, graph, bounds, outside, cue, vector, hits, outside_hits, question
+            _find, graph, bounds, outside, cue, lexical, vector, hits, outside_hits, question
         )
     with stages("fetch"):
         stored = await stored_memories(runtime.database, [ids[node] for node in findings.shown])
@@ -100,13 +104,14 @@ def _find(
     bounds: Scope,
     outside: Outside | None,
     cue: Cue,
+    lexical: LexicalSeeds,
     vector: Float32s,
     hits: Mapping[Level, Sequence[Hit]],
     outside_hits: Sequence[Hit],
     question: Question,
 ) -> tuple[Findings, Mapping[int, str]]:
     """What is found, and the memory id of every node that the answer names."""
-    findings = find(graph, bounds, outside, cue, vector, hits, outside_hits, question)
+    findings = find(graph, bounds, outside, cue, lexical, vector, hits, outside_hits, question)
     named = set(findings.shown)
     named.update(*(reached.path for reached in findings.activated), *findings.turns.values())
     named.update(graph.first_concept + link.concept for link in findings.bridges if link.concept is not None)

@@ -135,20 +135,19 @@ def rank_contexts(
     Returns (context numbers, scores). With `spreading` off a turn counts by H.
     """
     turn_score = content_spread(evidence, wide=True) if spreading else hybrid(evidence)
+    # Rows ascend, and with them the contexts that hold them.
     contexts = graph.context_of_row[evidence.rows]
-    order = np.lexsort((-turn_score, contexts))
-    contexts, turn_score = contexts[order], turn_score[order]
-    found, first, size = np.unique(contexts, return_index=True, return_counts=True)
-    place = np.arange(contexts.size) - np.repeat(first, size)
-    best = np.where(place < CONTEXT_TURNS, turn_score, 0.0)
+    found, score = np.empty(contexts.size, np.int32), np.empty(contexts.size, np.float32)
+    n = kernels.best_sums(contexts, turn_score, CONTEXT_TURNS, found, score)
+    found, score = found[:n], score[:n]
     held = np.searchsorted(graph.row_of_turn, graph.context_last[found]) - np.searchsorted(
         graph.row_of_turn, graph.context_first[found]
     )
-    score = np.add.reduceat(best, first) / np.clip(held, 1, CONTEXT_TURNS) if found.size else best
+    score = score / np.clip(held, 1, CONTEXT_TURNS)
     if spreading:
         prior = WEIGHTS.meeting * evidence.meeting + _told_prior(graph, cue, WEIGHTS)
         score = score + prior[graph.context_meeting[found]]
-    return found.astype(np.int32), score.astype(np.float32)
+    return found, score.astype(np.float32)
 
 
 def best_turns(
@@ -189,7 +188,7 @@ def rank_concepts(
     kernels.dots_of_rows(
         np.ascontiguousarray(vector[:SEMANTIC_DIMENSIONS]), graph.concept_vectors, numbers, cosine
     )
-    kept = (cosine >= CONCEPT_COSINE) | np.isin(numbers, sorted(named))
+    kept = (cosine >= CONCEPT_COSINE) | np.array([number in named for number in numbers.tolist()], np.bool_)
     numbers, cosine = numbers[kept], cosine[kept]
     labels = [graph.concepts[number].stems for number in numbers.tolist()]
     share = np.array([len(label & asked) / len(label) if label else 0.0 for label in labels], np.float32)

@@ -77,9 +77,12 @@ def test_around_stays_inside_the_meeting_and_lists_each_turn_once() -> None:
 def test_rare_terms_are_those_that_few_rows_say() -> None:
     said_terms, said_end = np.array([0, 1, 2, 1, 3], np.int32), np.array([3, 3, 5], np.int64)
     end, out = np.empty(2, np.int64), np.empty(5, np.int32)
-    kernels.rare_terms(np.array([2, 0], np.int32), said_end, said_terms, np.array([1, 2, 1, 1]), 1, end, out)
-    assert end.tolist() == [1, 3]
-    assert out[:3].tolist() == [3, 0, 2]
+    kernels.rare_terms(
+        np.array([2, 0], np.int32), said_end, said_terms, np.array([1, 2, 1, 1]), np.array([0, 0, -1], np.int32),
+        np.array([0, 1]), np.array([2], np.int32), 1, end, out,
+    )  # fmt: skip
+    assert end.tolist() == [1, 2]
+    assert out[:2].tolist() == [3, 0], "2 is the speaker's name"
 
 
 def test_says_finds_every_term_of_a_row() -> None:

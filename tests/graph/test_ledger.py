@@ -13,7 +13,7 @@ from cofio.graph import snapshot
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.ledger import ConceptRow, Ledger, compact
 from cofio.graph.scope import scope
-from cofio.graph.spread import gather
+from cofio.graph.spread import gather, lexical_seeds
 from cofio.records import ConceptKind, Filters
 from cofio.text.terms import stems
 
@@ -47,8 +47,13 @@ def _seen(graph: MemoryGraph) -> dict[str, object]:
     """What a question, the index of ids and the edges show of a graph, by memory id."""
     query = vectors(np.random.default_rng(5), 1)[0]
     query[384:] = 0.0
+    everything = scope(graph, Filters())
     evidence = gather(
-        graph, scope(graph, Filters()), stems(f"{WORDS[0]} {WORDS[4]}"), query, graph.rows_by_id.row[:3]
+        graph,
+        everything,
+        lexical_seeds(graph, everything, stems(f"{WORDS[0]} {WORDS[4]}")),
+        query,
+        graph.rows_by_id.row[:3],
     )
     columns = [
         field.name

@@ -105,7 +105,9 @@ def test_the_evidence_is_what_the_formulas_say(graph: MemoryGraph, filters: Filt
     query = vectors(rng, 1)[0]
     query[384:] = 0.0
     bounds = scope(graph, filters)
-    evidence = gather(graph, bounds, asked, query, np.array([1, 70], np.int32))
+    evidence = gather(
+        graph, bounds, spread.lexical_seeds(graph, bounds, asked), query, np.array([1, 70], np.int32)
+    )
     oracle = _Oracle(graph, asked, bounds.meetings)
     assert np.diff(evidence.rows).min() > 0
     assert bounds.passes(graph, evidence.rows).all()
@@ -141,8 +143,8 @@ def test_no_better_seed_was_passed_over(graph: MemoryGraph, monkeypatch: pytest.
     for words in (WORDS[:1], WORDS[2:5], WORDS[5:12]):
         asked = stems(" ".join(words))
         bounds = scope(graph, Filters())
-        terms, idf, _, _, survey = spread._survey(graph, bounds, asked)
-        turns, rows = spread._seeds(graph, bounds, terms, idf, survey)
+        seeds = spread.lexical_seeds(graph, bounds, asked)
+        turns, rows = seeds.turns, seeds.rows
         oracle = _Oracle(graph, asked, bounds.meetings)
         best = sorted((oracle.spread(r, KERNEL_M, graph.smooth_m, "m") for r in oracle.turns), reverse=True)
         found = [

@@ -14,7 +14,7 @@ from cofio.eval.datasets import LabelledQuestion
 from cofio.eval.harness import AskedOf, filters_of
 from cofio.eval.measures import Figure, average, judge
 from cofio.eval.rankings import DEPTH, Asked, Ranking, ask
-from cofio.graph.spread import SEEDS, gather
+from cofio.graph.spread import SEEDS, gather, lexical_seeds
 from cofio.rank import WEIGHTS, Weights, rank_episodes
 from cofio.records import VECTOR_DIMENSIONS, Float32s, Level
 from cofio.show import progress_bar
@@ -78,7 +78,8 @@ async def _rank(
     vector[: semantic.size] = semantic
     hits = await corpus.runtime.index.search(vector, {Level.EPISODE: SEEDS}, in_pseudonyms(asked.filters))
     rows = graph.rows_by_id.find([hit.memory_id for hit in hits[Level.EPISODE]])
-    evidence = gather(graph, asked.bounds, cue.stems, vector, np.union1d(rows, cue.documents))
+    seeds = lexical_seeds(graph, asked.bounds, cue.stems)
+    evidence = gather(graph, asked.bounds, seeds, vector, np.concatenate((rows[rows >= 0], cue.documents)))
     ranked = {}
     for name, weights in variants.items():
         scores = rank_episodes(evidence, graph, cue, spreading=True, weights=weights)

@@ -14,7 +14,6 @@ from cofio.graph.csr import MemoryGraph
 from cofio.graph.ledger import DEFINITION_WEIGHT, NEXT_WEIGHT
 from cofio.graph.spread import defined_by, unit_range
 from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s, Int64s
-from cofio.text.terms import stems
 
 # + .6 · .6^(k'−k−1) for the k'-th meeting of a series if the question is asked of its k-th: share of follow-ups of
 # an item found in five bridges .22 → .43 on ethpm dev; .3 gives .38, 1 gives .42.
@@ -242,19 +241,14 @@ class _Linked:
 
 
 def _rare_terms(graph: MemoryGraph, rows: Int32s, most: float) -> tuple[Int64s, Int32s]:
-    """(end, terms): what each row says itself that at most `most` rows say. "Ann: …" is no mention of Ann."""
+    """(end, terms): what each row says itself that at most `most` rows say."""
     said = graph.said_end[rows] - np.where(rows > 0, graph.said_end[rows - 1], 0)
     end, terms = np.empty(rows.size, np.int64), np.empty(int(said.sum()), np.int32)
-    kernels.rare_terms(rows, graph.said_end, graph.said_terms, graph.term_rows, most, end, terms)
-    terms = terms[: int(end[-1])]
-    count = np.diff(end, prepend=0)
-    of = np.repeat(graph.speakers[rows], count)
-    own = np.zeros(terms.size, np.bool_)
-    for speaker in np.unique(of[of >= 0]).tolist():
-        for term in map(graph.lexicons.terms.find, stems(graph.lexicons.speakers[speaker])):
-            own |= (terms == term) & (of == speaker)
-    row_of = np.repeat(np.arange(rows.size), count)[~own]
-    return np.searchsorted(row_of, np.arange(rows.size), "right"), terms[~own]
+    kernels.rare_terms(
+        rows, graph.said_end, graph.said_terms, graph.term_rows, graph.speakers, graph.speaker_term_start,
+        graph.speaker_terms, most, end, terms,
+    )  # fmt: skip
+    return end, terms[: int(end[-1])]
 
 
 def _definitions(graph: MemoryGraph, woken: Sequence[int]) -> Mapping[int, int]:

@@ -121,6 +121,8 @@ class MemoryGraph:
     meetings_of_speaker: Mapping[int, Sequence[int]]  # perhaps of a later version, perhaps dead
     speakers_of_word: Mapping[str, Sequence[int]]
     words_of_speaker: Mapping[int, Sequence[str]]  # of the name, as `cofio.text.terms.bare_word` writes them
+    speaker_term_start: Int64s  # (speakers+1,) into speaker_terms
+    speaker_terms: Int32s  # the terms of each speaker's name
     concept_alive: Bools
     scratch: ScratchPool
 

@@ -45,12 +45,18 @@ class IdIndex:
     def find(self, memory_ids: Iterable[str]) -> Int32s:
         """The row of each id, −1 where it has none."""
         wanted = packed(list(memory_ids))
-        place = np.searchsorted(self.high, wanted[:, 0])
         found = np.full(len(wanted), -1, np.int32)
+        if not self.high.size:
+            return found
+        place = np.searchsorted(self.high, wanted[:, 0])
         # Two ids with one high half lie side by side; it takes billions of memories to see that happen.
-        for i, at in enumerate(place.tolist()):
-            while at < self.high.size and self.high[at] == wanted[i, 0]:
-                if self.ids[self.row[at], 1] == wanted[i, 1]:
-                    found[i] = self.row[at]
-                at += 1
+        while place.size:
+            at = np.minimum(place, self.high.size - 1)
+            same = (self.high[at] == wanted[:, 0]) & (place < self.high.size)
+            rows = self.row[at]
+            hit = same & (self.ids[rows, 1] == wanted[:, 1])
+            found[hit] = rows[hit]
+            if not (same & ~hit).any():
+                break
+            place = place + 1
         return found

@@ -458,17 +458,24 @@ def says(terms, rows, said_end, said_terms, out):
 
 
 @njit(cache=True, nogil=True)
-def rare_terms(rows, said_end, said_terms, term_rows, most, end, out):
+def rare_terms(
+    rows, said_end, said_terms, term_rows, speakers, speaker_term_start, speaker_terms, most, end, out
+):  # fmt: skip
     """The terms of each of `rows` that at most `most` rows of the memory say: those of row i end at `end[i]` in `out`.
 
-    `out` has room for all terms of the rows.
+    The terms of the speaker's own name are left out: "Ann: …" is no mention of Ann. `out` has room for all terms.
     """
     n = 0
     for i in range(rows.size):
         begin = said_end[rows[i] - 1] if rows[i] > 0 else 0
         for p in range(begin, said_end[rows[i]]):
             term = said_terms[p]
-            if term < term_rows.size and term_rows[term] <= most:
+            own = False
+            speaker = speakers[rows[i]]
+            if speaker >= 0:
+                for q in range(speaker_term_start[speaker], speaker_term_start[speaker + 1]):
+                    own = own or speaker_terms[q] == term
+            if not own and term_rows[term] <= most:
                 out[n] = term
                 n += 1
         end[i] = n
@@ -509,6 +516,13 @@ def strongest_links(
     one below `least_strength` is no link. The cosine is that of the first `semantic` numbers of the two `vectors`.
     `best[i]` becomes the anchor, −1 if there is none; ties go to the earlier. Cost: rows × anchors × terms².
     """
+    # One bit a term or concept, modulo 64: rows without a common bit have nothing in common.
+    marks = np.zeros(meetings.size, np.uint64)
+    for i in range(meetings.size):
+        for p in range(term_end[i - 1] if i else 0, term_end[i]):
+            marks[i] |= np.uint64(1) << np.uint64(terms[p] % 64)
+        for p in range(concept_end[i - 1] if i else 0, concept_end[i]):
+            marks[i] |= np.uint64(1) << np.uint64(concepts[p] % 64)
     for i in range(anchors, meetings.size):
         best[i], strength[i] = -1, 0.0
         first = term_end[i - 1]
@@ -517,7 +531,7 @@ def strongest_links(
         for p in range(first, term_end[i]):
             total += idf[p]
         for a in range(anchors):
-            if meetings[a] == meetings[i]:
+            if meetings[a] == meetings[i] or marks[a] & marks[i] == 0:
                 continue
             common, weight = 0, 0.0
             for p in range(first, term_end[i]):
@@ -539,6 +553,33 @@ def strongest_links(
             )
             if found >= least_strength and found > strength[i]:
                 best[i], strength[i] = a, found
+
+
+@njit(cache=True, nogil=True)
+def best_sums(keys, values, most, key, total):
+    """For each run of equal `keys` its `key` and the `total` of its best `most` values; returns how many runs."""
+    runs = 0
+    best = np.empty(most, np.float32)
+    begin = 0
+    while begin < keys.size:
+        end = begin
+        held = 0
+        while end < keys.size and keys[end] == keys[begin]:
+            value = values[end]
+            at = held if held < most else most - 1
+            if held < most or value > best[most - 1]:
+                while at > 0 and best[at - 1] < value:
+                    best[at] = best[at - 1]
+                    at -= 1
+                best[at] = value
+                held = min(held + 1, most)
+            end += 1
+        key[runs], total[runs] = keys[begin], 0.0
+        for i in range(held):
+            total[runs] += best[i]
+        runs += 1
+        begin = end
+    return runs
 
 
 @njit(cache=True, nogil=True)

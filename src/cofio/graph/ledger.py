@@ -8,6 +8,7 @@ stays behind, dead, and is left out of the indexes; `compact` takes it out when 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -94,6 +95,7 @@ class Ledger:
         self._meetings_of_speaker: dict[int, list[int]] = {}
         self._speakers_of_word: dict[str, list[int]] = {}
         self._words_of_speaker: dict[int, tuple[str, ...]] = {}
+        self._terms_of_speaker: dict[int, list[int]] = {}
         self._concept_of_memory: dict[str, int] = {}
         self._concepts_of_stem: dict[str, list[int]] = {}
         self._alive = np.zeros(0, np.bool_)
@@ -218,6 +220,8 @@ class Ledger:
                 continue
             if speaker not in self._meetings_of_speaker:
                 name = self.lexicons.speakers[speaker]
+                # "Ann: …" is among what she says, so the terms of her name are known.
+                self._terms_of_speaker[speaker] = [self.lexicons.terms.find(stem) for stem in stems(name)]
                 self._words_of_speaker[speaker] = tuple(map(bare_word, WORD.findall(name)))
                 for word in name_words([name]):
                     self._speakers_of_word.setdefault(word, []).append(speaker)
@@ -292,6 +296,7 @@ class Ledger:
             view, rows_alive, (row_concept_start, row_concepts), definitions, n, c, p
         )
         living = np.flatnonzero(rows_alive).astype(np.int32)
+        names = [self._terms_of_speaker.get(speaker, ()) for speaker in range(len(self.lexicons.speakers))]
         graph_fields = {field.name for field in dataclasses.fields(MemoryGraph)}
         return MemoryGraph(
             version=version,
@@ -333,6 +338,8 @@ class Ledger:
             meetings_of_speaker=self._meetings_of_speaker,
             speakers_of_word=self._speakers_of_word,
             words_of_speaker=self._words_of_speaker,
+            speaker_term_start=np.cumsum([0, *map(len, names)]),
+            speaker_terms=np.fromiter(itertools.chain.from_iterable(names), np.int32),
             scratch=self._scratch,
             **{name: array for name, array in view.items() if name in graph_fields},
         )

@@ -74,18 +74,57 @@ class Wake:
         return tuple(reversed(path))
 
 
-def gather(
-    graph: MemoryGraph, scope: Scope, stems: Sequence[str], vector: Float32s, dense_rows: Int32s
-) -> Evidence:
-    """The evidence for every row around the best lexical seeds and the dense hits.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LexicalSeeds:
+    """What a question's words find by themselves in a scope, and what they weigh there.
 
-    `vector` is the query's 400 dimensions (unit semantic part, steering weights), `dense_rows` the rows that the
-    vector index returned. Cost: the postings of the terms in the meetings that may hold a seed × 13, and some 3,000
-    inner products; nothing is as long as the memory.
+    Meetings, as wholes, are scored by BM25; the means are of the lengths of turns in scope.
+    """
+
+    terms: Int32s  # (q,) the question's terms that the graph knows
+    idf: Float32s  # (q,)
+    idf_known: float
+    idf_all: float
+    turns: Int32s  # the best by spread BM25, kernel M
+    rows: Int32s  # the best by their own words
+    meetings: Float32s  # (m,)
+    mean_m: np.float32
+    mean_l: np.float32
+    mean_own: np.float32
+
+
+def lexical_seeds(graph: MemoryGraph, scope: Scope, stems: Sequence[str]) -> LexicalSeeds:
+    """The seeds of the stems in scope, `SEEDS` turns and rows at most.
+
+    Cost: the postings of the rarer terms in the meetings that may hold a seed × 13.
     """
     terms, idf, idf_known, idf_all, survey = _survey(graph, scope, stems)
-    turns, own = _seeds(graph, scope, terms, idf, survey)
-    seed_rows = np.unique(np.concatenate((graph.row_of_turn[turns], own, dense_rows))).astype(np.int32)
+    turns, rows = _strongest(graph, scope, terms, idf, survey)
+    return LexicalSeeds(
+        terms=terms,
+        idf=idf,
+        idf_known=idf_known,
+        idf_all=idf_all,
+        turns=turns,
+        rows=rows,
+        meetings=survey.words,
+        mean_m=survey.mean_m,
+        mean_l=survey.mean_l,
+        mean_own=survey.mean_own,
+    )
+
+
+def gather(
+    graph: MemoryGraph, scope: Scope, lexical: LexicalSeeds, vector: Float32s, dense_rows: Int32s
+) -> Evidence:
+    """The evidence for every row around the lexical seeds and the dense hits.
+
+    `vector` is the query's 400 dimensions (unit semantic part, steering weights), `dense_rows` the rows that the
+    vector index returned. Cost: some 3,000 inner products; nothing is as long as the memory.
+    """
+    terms, idf = lexical.terms, lexical.idf
+    seed_rows = np.concatenate((graph.row_of_turn[lexical.turns], lexical.rows, dense_rows))
+    seed_rows = np.unique(seed_rows).astype(np.int32)
     seed_turns = graph.turn_of_row[seed_rows]
     seed_turns = seed_turns[seed_turns >= 0]
     first, last = _bounds(graph, seed_turns)
@@ -101,7 +140,7 @@ def gather(
     kernels.spread_terms(
         rows, terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
         graph.posting_count, graph.meeting_of_row, graph.meeting_rows, graph.turn_of_row, KERNEL_M, KERNEL_L,
-        graph.smooth_m, graph.smooth_l, survey.mean_m, survey.mean_l, graph.length, survey.mean_own, *words,
+        graph.smooth_m, graph.smooth_l, lexical.mean_m, lexical.mean_l, graph.length, lexical.mean_own, *words,
     )  # fmt: skip
     semantic = np.ascontiguousarray(vector[:SEMANTIC_DIMENSIONS])
     candidates = turn[spoken]
@@ -129,11 +168,11 @@ def gather(
         terms_l=words[2],
         context_m=contexts[0],
         context_l=contexts[1],
-        meeting=_meeting_prior(graph, scope, survey, semantic),
+        meeting=_meeting_prior(graph, scope, lexical.meetings, semantic),
         terms=terms,
         idf=idf,
-        idf_known=idf_known,
-        idf_all=idf_all,
+        idf_known=lexical.idf_known,
+        idf_all=lexical.idf_all,
     )
 
 
@@ -231,7 +270,7 @@ def _survey(
     return terms, idf, idf_known, idf_all, replace(survey, touched=touched[:n])
 
 
-def _seeds(
+def _strongest(
     graph: MemoryGraph, scope: Scope, terms: Int32s, idf: Float32s, survey: _Survey
 ) -> tuple[Int32s, Int32s]:
     """The best turns by spread BM25 and the best rows by their own, `SEEDS` of each at most."""
@@ -275,7 +314,7 @@ def _bounds(graph: MemoryGraph, turns: Int32s) -> tuple[Int32s, Int32s]:
     return starts[meeting].astype(np.int32), starts[meeting + 1].astype(np.int32)
 
 
-def _meeting_prior(graph: MemoryGraph, scope: Scope, survey: _Survey, semantic: Float32s) -> Float32s:
+def _meeting_prior(graph: MemoryGraph, scope: Scope, words: Float32s, semantic: Float32s) -> Float32s:
     """½ BM25 of the whole meeting + ½ cosine to its centroid, each min-max scaled over the scope."""
     inside = np.flatnonzero(scope.meetings).astype(np.int32)
     prior = np.zeros(graph.alive.size, np.float32)
@@ -283,7 +322,7 @@ def _meeting_prior(graph: MemoryGraph, scope: Scope, survey: _Survey, semantic: 
         return prior
     cosine = np.empty(inside.size, np.float32)
     kernels.dots_of_rows(semantic, graph.meeting_centroid, inside, cosine)
-    prior[inside] = 0.5 * unit_range(survey.words[inside]) + 0.5 * unit_range(cosine)
+    prior[inside] = 0.5 * unit_range(words[inside]) + 0.5 * unit_range(cosine)
     return prior
 
 
