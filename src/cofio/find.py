@@ -103,7 +103,9 @@ def find(
     dense_rows = np.concatenate((_rows_of(graph, hits[Level.EPISODE]), cue.documents))
     evidence = gather(graph, bounds, lexical, vector, dense_rows)
     spreading = question.enable_activation
-    u = rank.rank_episodes(evidence, graph, cue, spreading=spreading)
+    plain = rank.unsteered(evidence, graph, cue)
+    activation = rank.with_speaker(plain, evidence, graph, cue)
+    u = activation if spreading else rank.hybrid(evidence)
     order = _best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
     direct = {
         Level.CONCEPT: _best_concepts(
@@ -117,9 +119,8 @@ def find(
     turns = _turns_of(graph, evidence, [node for node, _ in direct[Level.CONTEXT]], question)
     scores = {int(evidence.rows[i]): float(u[i]) for i in order}
     bridges: tuple[Link, ...] = ()
-    confidence = rank.confidence(evidence, graph, cue)
+    confidence = rank.confidence(evidence, graph, cue, plain)
     if question.enable_bridges and Level.EPISODE in levels and confidence >= LEAST_CONFIDENCE:
-        activation = u if spreading else rank.rank_episodes(evidence, graph, cue, spreading=True)
         inside = _Found(bounds=bounds, evidence=evidence, activation=activation)
         hits_shown = [row for row, _ in direct[Level.EPISODE]]
         near = [int(evidence.rows[i]) for i in order[len(hits_shown) :]]

@@ -104,7 +104,17 @@ def rank_episodes(
     """The score of each candidate row: U with its priors, or plain H if `spreading` is off (DESIGN §3 points 4-5)."""
     if not spreading:
         return hybrid(evidence, weights)
-    return unsteered(evidence, graph, cue, weights) + weights.speaker * _spoken_by(evidence, graph, cue)
+    return with_speaker(unsteered(evidence, graph, cue, weights), evidence, graph, cue, weights)
+
+
+def with_speaker(
+    score: Float32s, evidence: Evidence, graph: MemoryGraph, cue: Cue, weights: Weights = WEIGHTS
+) -> Float32s:
+    """U with the last of its priors: for what the one speaker says whom the question names."""
+    if cue.person is None:
+        return score
+    spoke = graph.speakers[evidence.rows] == cue.person
+    return np.asarray(score + weights.speaker * spoke, np.float32)
 
 
 def unsteered(evidence: Evidence, graph: MemoryGraph, cue: Cue, weights: Weights = WEIGHTS) -> Float32s:
@@ -197,10 +207,10 @@ def rank_concepts(
     )
 
 
-def confidence(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> float:
+def confidence(evidence: Evidence, graph: MemoryGraph, cue: Cue, u: Float32s) -> float:
     """The probability that this memory holds an answer at all, in [0, 1] (DESIGN §3 point 11).
 
-    A question that names one speaker is also tested for support by what that speaker said: the result is the
+    `u` is U without the speaker's prior (`unsteered`). A question that names one speaker is also tested for support by what that speaker said: the result is the
     geometric mean of the two.
     """
     if evidence.rows.size == 0:
@@ -217,10 +227,10 @@ def confidence(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> float:
     held = _sigmoid(float(np.dot(CONFIDENCE, (1.0, best, terms, known, agree))))
     if cue.person is None:
         return held
-    return math.sqrt(held * support(evidence, graph, cue))
+    return math.sqrt(held * support(evidence, graph, cue, u))
 
 
-def support(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> float:
+def support(evidence: Evidence, graph: MemoryGraph, cue: Cue, u: Float32s) -> float:
     """How well what is found fits the one speaker that the question names, in [0, 1] (lab 2 §4b).
 
     Consistent is a turn of the named speaker that speaks of himself, or one of another that addresses or
@@ -233,20 +243,12 @@ def support(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> float:
     about = named | graph.second_person[rows] | _mentions(graph, rows, cue.person)
     consistent = (named & (graph.first_person[rows] | ~graph.second_person[rows])) | (~named & about)
     inconsistent = ~named & graph.first_person[rows] & ~about
-    u, h = unsteered(evidence, graph, cue), unit_range(hybrid(evidence))
+    h = unit_range(hybrid(evidence))
     soft = (_log_sum(u[named]) - _log_sum(u[~named])) / SUPPORT_SHARPNESS
     margin_h = _margin(h, consistent, inconsistent)
     margin_u = _margin(u, consistent, inconsistent)
     top = np.argsort(-u, kind="stable")[:5]
     return _sigmoid(float(np.dot(SUPPORT, (1.0, soft, margin_h, margin_u, consistent[top].mean()))))
-
-
-def _spoken_by(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> Float32s:
-    """1 where the one speaker whom the question names speaks, else 0."""
-    if cue.person is None:
-        return np.zeros(evidence.rows.size, np.float32)
-    spoke: Bools = graph.speakers[evidence.rows] == cue.person
-    return spoke.astype(np.float32)
 
 
 def _told_prior(graph: MemoryGraph, cue: Cue, weights: Weights) -> Float32s:
