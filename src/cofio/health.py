@@ -42,7 +42,7 @@ async def measure_health(runtime: Runtime, *, encode: bool = True) -> tuple[Comp
 
     async def vector_store() -> tuple[Status, Mapping[str, object]]:
         counts = await runtime.index.counts()
-        debt = await runtime.database.index_debt()
+        debt = await runtime.outbox.owed()
         return ("degraded" if debt else "ok"), {
             "kind": runtime.index.kind,
             "vectors": {level.label: count for level, count in counts.items()},
@@ -94,7 +94,7 @@ async def store_figures(runtime: Runtime) -> StoreFigures:
         memories_by_level={"L0": counts["concepts"], "L1": counts["contexts"], "L2": counts["episodes"]},
         graph_version=live.version,
         graph_size=counts,
-        index_debt=await runtime.database.index_debt(),
+        index_debt=await runtime.outbox.owed(),
         cache_entries=cache.entries,
         cache_events={"hits": cache.hits, "misses": cache.misses, "evictions": cache.evictions},
     )

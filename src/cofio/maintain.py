@@ -11,7 +11,7 @@ from cofio.graph.ledger import DEFINITION_WEIGHT
 from cofio.graph.spread import defined_by, naming
 from cofio.records import NAMES, Deletion, Level, MeetingPage, MeetingSummary, MemoryDetail, Neighbour
 from cofio.runtime import Runtime
-from cofio.store import meetings, outbox, recalled
+from cofio.store import meetings, recalled
 from cofio.store.database import queries
 
 
@@ -98,7 +98,7 @@ async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
             problems.append(f"{missing} memories of {level.label} are missing in the vector index")
         if foreign := len(indexed - stored):
             problems.append(f"{foreign} memories of {level.label} are in the vector index only")
-    if debt := await runtime.database.index_debt():
+    if debt := await runtime.outbox.owed():
         problems.append(f"the vector index is owed {debt} writes")
     graph = _graph_counts(runtime)
     if graph != truth:
@@ -113,7 +113,7 @@ async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
 async def rebuild(runtime: Runtime) -> Diagnosis:
     """Index and graph are built anew from the truth alone, without the model."""
     await runtime.index.clear()
-    await outbox.owe_everything(runtime.database)
+    await runtime.outbox.owe_everything()
     await runtime.live.reload()
     await runtime.settle()
     return await doctor(runtime, repair=False)

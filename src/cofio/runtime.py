@@ -18,8 +18,8 @@ from cofio.embed.onnx import OnnxEncoder, TextEncoder
 from cofio.errors import InvalidSettings, StoreInUse, Unavailable, VectorStoreUnavailable
 from cofio.livegraph import LiveGraph
 from cofio.settings import Settings
-from cofio.store import outbox
 from cofio.store.database import Database, queries
+from cofio.store.outbox import Outbox
 from cofio.store.vectors import VectorIndex
 from cofio.store.vectors_edge import EdgeIndex
 from cofio.store.vectors_server import ServerIndex
@@ -51,9 +51,9 @@ class Runtime:
     batcher: Batcher
     live: LiveGraph
     cache: AnswerCache
+    outbox: Outbox
     writing: dict[str, asyncio.Lock] = field(default_factory=dict)
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
-    _paying: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def settle(self) -> bool:
         """The graph holds all that was committed, and so does the vector index if it answers.
@@ -62,8 +62,7 @@ class Runtime:
         """
         await self.live.catch_up()
         try:
-            async with self._paying:
-                await outbox.pay(self.database, self.index)
+            await self.outbox.pay()
         except VectorStoreUnavailable as error:
             _log.warning("index_debt", reason=error.detail)
             return False
@@ -105,6 +104,8 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         await _check_encoder(database, encoder)
         index = await _open_index(settings)
         stack.push_async_callback(index.aclose)
+        outbox = Outbox(database, index)
+        stack.push_async_callback(_strike, outbox)
         live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME)
         stack.push_async_callback(live.save)
         runtime = Runtime(
@@ -114,13 +115,14 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             encoder=encoder,
             batcher=batcher,
             live=live,
+            outbox=outbox,
             cache=AnswerCache(
                 entries=settings.cache_entries, max_bytes=settings.cache_bytes, ttl_s=settings.cache_ttl_s
             ),
         )
         if await database.version() and not any((await index.counts()).values()):
             # The index was thrown away, or this is a new one: it is owed everything.
-            await outbox.owe_everything(database)
+            await outbox.owe_everything()
         await runtime.settle()
         for task in (_pay_debts(runtime), _keep_snapshot(runtime.live)):
             stack.push_async_callback(_stop, asyncio.create_task(task))
@@ -167,8 +169,15 @@ async def _open_index(settings: Settings) -> VectorIndex:
 async def _pay_debts(runtime: Runtime) -> None:
     while True:
         await asyncio.sleep(RETRY_S)
-        if await runtime.database.index_debt():
-            await runtime.settle()
+        if not await runtime.outbox.owed() or await runtime.settle():
+            await _strike(runtime.outbox)
+
+
+async def _strike(outbox: Outbox) -> None:
+    try:
+        await outbox.strike()
+    except VectorStoreUnavailable as error:
+        _log.warning("index_not_flushed", reason=error.detail)
 
 
 async def _keep_snapshot(live: LiveGraph) -> None:

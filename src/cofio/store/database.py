@@ -117,11 +117,6 @@ class Database:
             row = await queries.counts(connection)
         return dict(zip(row.keys(), row, strict=True))
 
-    async def index_debt(self) -> int:
-        """How many writes the vector index is owed."""
-        async with self.read() as connection:
-            return int(await queries.outbox_size(connection))
-
     async def version(self) -> int:
         """The version of the truth: it grows with every committed change."""
         async with self.read() as connection:

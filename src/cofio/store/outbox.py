@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -18,48 +19,65 @@ from cofio.store.vectors import Payload, Point, VectorIndex
 BATCH: Final = 1000
 
 
-async def pay(database: Database, index: VectorIndex) -> int:
-    """The vector index holds what the truth held when this began; returns how many writes were paid.
+class Outbox:
+    """The debt of one truth to one index.
 
-    Safe to repeat and to interrupt: the index is told what a memory is *now*, and a debt is struck off only
-    after the index has taken it. Raises `VectorStoreUnavailable`, with the rest still owed.
+    A write is *paid* when the index has taken it, and *struck* off when the index has also flushed it: flushing takes
+    tens of milliseconds, so it is not done for every meeting. What was paid and not struck is paid again after a crash.
     """
-    paid = 0
-    after = 0
-    while True:
-        async with database.read() as connection:
-            rows = [row async for row in queries.outbox_batch(connection, after=after, limit=BATCH)]
-        if not rows:
-            if paid:
-                await index.flush()
-                async with database.write() as connection:
-                    await queries.settle_outbox(connection, seq=after)
-            return paid
-        after = int(rows[-1]["seq"])
-        for level in Level:
-            owed = sorted({row["memory_id"] for row in rows if row["level"] == level})
-            if owed:
-                await _bring_up_to_date(database, index, level, owed)
-        paid += len(rows)
 
+    def __init__(self, database: Database, index: VectorIndex) -> None:
+        self._database = database
+        self._index = index
+        self._paying = asyncio.Lock()
+        self._paid = 0
+        self._struck = 0
 
-async def owe_everything(database: Database) -> None:
-    """The index is owed every memory of the truth, and nothing else."""
-    async with database.write() as connection:
-        await queries.clear_outbox(connection)
-        await queries.owe_level(connection)
+    async def pay(self) -> None:
+        """The index holds what the truth held when this began.
+
+        Safe to repeat and to interrupt: the index is told what a memory is *now*. Raises `VectorStoreUnavailable`, with
+        the rest still owed. Calls that come in together share the work.
+        """
+        async with self._paying:
+            while rows := await self._database.rows(queries.outbox_batch, after=self._paid, limit=BATCH):
+                for level in Level:
+                    owed = sorted({row["memory_id"] for row in rows if row["level"] == level})
+                    if owed:
+                        await _bring_up_to_date(self._database, self._index, level, owed)
+                self._paid = int(rows[-1]["seq"])
+
+    async def strike(self) -> None:
+        """What was paid before the call survives a power cut, and is owed no more."""
+        paid = self._paid
+        if paid == self._struck:
+            return
+        await self._index.flush()
+        async with self._database.write() as connection:
+            await queries.settle_outbox(connection, seq=paid)
+        self._struck = paid
+
+    async def owed(self) -> int:
+        """How many writes the index has not taken yet."""
+        (row,) = await self._database.rows(queries.outbox_size, after=self._paid)
+        return int(row[0])
+
+    async def owe_everything(self) -> None:
+        """The index is owed every memory of the truth, and nothing else."""
+        async with self._database.write() as connection:
+            await queries.clear_outbox(connection)
+            await queries.owe_level(connection)
 
 
 async def _bring_up_to_date(
     database: Database, index: VectorIndex, level: Level, memory_ids: Sequence[str]
 ) -> None:
     listed = orjson.dumps(memory_ids).decode()
-    async with database.read() as connection:
-        rows = [row async for row in queries.points_by_id(connection, memory_ids=listed)]
-        meetings: dict[str, list[sqlite3.Row]] = {}
-        if level is Level.CONCEPT:
-            async for row in queries.meetings_of_concepts(connection, memory_ids=listed):
-                meetings.setdefault(row["memory_id"], []).append(row)
+    rows = await database.rows(queries.points_by_id, memory_ids=listed)
+    meetings: dict[str, list[sqlite3.Row]] = {}
+    if level is Level.CONCEPT:
+        for row in await database.rows(queries.meetings_of_concepts, memory_ids=listed):
+            meetings.setdefault(row["memory_id"], []).append(row)
     await index.upsert(level, [_point(row, meetings) for row in rows])
     await index.delete(level, sorted(set(memory_ids) - {row["memory_id"] for row in rows}))
 

@@ -30,7 +30,7 @@ SELECT value FROM facts WHERE name = :name;
 INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- name: outbox_size$
-SELECT count(*) FROM outbox;
+SELECT count(*) FROM outbox WHERE seq > :after;
 
 -- name: outbox_batch
 SELECT seq, level, memory_id, operation FROM outbox WHERE seq > :after ORDER BY seq LIMIT :limit;
