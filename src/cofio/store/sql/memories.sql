@@ -28,7 +28,8 @@ FROM memories m LEFT JOIN meetings g ON g.id = m.meeting
 WHERE m.memory_id IN (SELECT value FROM json_each(:memory_ids));
 
 -- name: memory^
-SELECT m.*, g.meeting_id, g.title, g.date, g.series
+SELECT m.memory_id, m.level, m.project, m.position, m.memory_type, m.content, m.speaker, m.start_s, m.end_s,
+       m.details, g.meeting_id, g.title, g.date, g.series, m.id, m.vector
 FROM memories m LEFT JOIN meetings g ON g.id = m.meeting
 WHERE m.memory_id = :memory_id;
 
