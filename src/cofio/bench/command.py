@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cofio.bench import encode, kernels
+from cofio.bench import encode, ingest, kernels, query, search
 from cofio.bench.bench import Bench
 from cofio.bench.results import Findings, Measured, Part, commit, cpu_model, load, versions
 from cofio.errors import InvalidInput
@@ -31,6 +31,9 @@ SIZES: Final = (10_000, 100_000)
 PARTS: Final[Mapping[str, Callable[[Bench], Awaitable[Findings]]]] = {
     "kernels": kernels.measure,
     "encode": encode.measure,
+    "search": search.measure,
+    "ingest": ingest.measure,
+    "query": query.measure,
 }
 # Read by the arithmetic libraries when they are loaded, hence a process of its own for each part. Every contender has
 # one thread. No peer may wait for a model hub or send figures home.
