@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cofio.bench import encode, ingest, kernels, query, search
+from cofio.bench import encode, ingest, kernels, query, scale, search, serve
 from cofio.bench.bench import Bench
 from cofio.bench.results import Findings, Measured, Part, commit, cpu_model, load, versions
 from cofio.errors import InvalidInput
@@ -34,6 +34,8 @@ PARTS: Final[Mapping[str, Callable[[Bench], Awaitable[Findings]]]] = {
     "search": search.measure,
     "ingest": ingest.measure,
     "query": query.measure,
+    "serve": serve.measure,
+    "scale": scale.measure,
 }
 # Read by the arithmetic libraries when they are loaded, hence a process of its own for each part. Every contender has
 # one thread. No peer may wait for a model hub or send figures home.

@@ -119,7 +119,7 @@ class Pool:
     meetings: tuple[tuple[MeetingInput, tuple[Said, ...]], ...]
     starts: tuple[int, ...]  # the first row of each meeting
     vectors: Float32s
-    words: tuple[str, ...]  # plain lower-case words, as often as they were said
+    words: tuple[str, ...]  # plain lower-case words of the whole source, as often as they were said
     digest: str
 
 
@@ -165,6 +165,16 @@ def _encoded(texts: Sequence[str], encoder: TextEncoder, console: Console) -> Fl
             vectors[start : start + piece] = encoder.encode(texts[start : start + piece])
             progress.update(task, advance=piece, encoded=min(start + piece, len(texts)))
     return vectors
+
+
+def _words(source: Source) -> tuple[str, ...]:
+    return tuple(
+        word
+        for meeting in source.meetings
+        for turn in orjson.loads(meeting.transcript)
+        for word in turn["text"].split()
+        if _plain(word)
+    )
 
 
 def _plain(word: str) -> bool:

@@ -17,8 +17,8 @@ from cofio.bench.timing import Contender, interleave
 from cofio.embed.onnx import OnnxEncoder
 from cofio.errors import InvalidInput
 from cofio.ingest import ingest
-from cofio.records import MeetingInput, Question
 from cofio.query import recall
+from cofio.records import MeetingInput, Question
 from cofio.runtime import open_runtime
 
 CHROMA: Final = "Chroma"

@@ -42,25 +42,34 @@ Edges = tuple[Int64s, Int32s, Float32s]
 async def measure(bench: Bench) -> Findings:
     """Both kernels, each beside its peers."""
     findings = Findings()
-    await _spreading(bench, findings)
+    size = (bench.effort.graph_nodes, bench.effort.graph_edges)
+    await _spreading(bench, "spreading", made_graph(*size, hubs=False), findings)
+    await _spreading(bench, "spreading with hubs", made_graph(*size, hubs=True), findings)
     await _contexts(bench, findings)
-    if not bench.peers:
+    if bench.peers:
+        findings.notes.append(
+            "PageRank is another algorithm for the same purpose: it ranks every node, where best-first activation stops "
+            f"at the {WOKEN} strongest. Only Python computes the same. The graphs are made, not real: 200,000 edges of "
+            "time, the rest drawn."
+        )
+    else:
         findings.left_out += [*SPREADING_PEERS, CONTEXT_PEER]
     return findings
 
 
-def made_graph(nodes: int, edges: int) -> Edges:
-    """A graph like a memory's: time joins neighbours, and the rest of the edges lead to hubs, few of them large.
+def made_graph(nodes: int, edges: int, *, hubs: bool) -> Edges:
+    """A graph like a memory's: time joins neighbours, and the rest of the edges are drawn, both ways each.
 
-    CSR arrays: start (nodes + 1,), target, weight in (0, 1].
+    With `hubs` one end of a drawn edge is one of few nodes with many edges, as people and terms are: the largest has
+    a hundredth of them. CSR arrays: start (nodes + 1,), target, weight in (0, 1].
     """
     rng = np.random.default_rng(SEED)
     ahead = np.arange(nodes - 1)
     rest = max(edges - 2 * ahead.size, 0) // 2
-    hub = (nodes * rng.random(rest) ** 3).astype(np.int64)  # the lower its number, the larger a hub
+    one = (nodes * rng.random(rest) ** (3 if hubs else 1)).astype(np.int64)
     other = rng.integers(0, nodes, rest)
-    source = np.concatenate((ahead, ahead + 1, hub, other))
-    target = np.concatenate((ahead + 1, ahead, other, hub))
+    source = np.concatenate((ahead, ahead + 1, one, other))
+    target = np.concatenate((ahead + 1, ahead, other, one))
     weight = np.concatenate((np.full(2 * ahead.size, 0.7), np.tile(rng.uniform(0.05, 0.85, rest), 2)))
     pairs, first = np.unique(source * nodes + target, return_index=True)
     start = np.searchsorted(pairs // nodes, np.arange(nodes + 1))
@@ -71,24 +80,25 @@ def made_graph(nodes: int, edges: int) -> Edges:
     )
 
 
-async def _spreading(bench: Bench, findings: Findings) -> None:
+async def _spreading(bench: Bench, what: str, graph: Edges, findings: Findings) -> None:
     effort = bench.effort
-    start, target, weight = made_graph(effort.graph_nodes, effort.graph_edges)
-    nodes = effort.graph_nodes
+    start, target, weight = graph
+    nodes = start.size - 1
     rng = np.random.default_rng(SEED)
     seeds = [
         np.sort(rng.choice(nodes, QUERY_SEEDS, replace=False)).astype(np.int32) for _ in range(effort.rounds)
     ]
     strengths = [rng.uniform(0.3, 1.0, QUERY_SEEDS).astype(np.float32) for _ in range(effort.rounds)]
-    spread = best_first((start, target, weight))
+    spread = best_first(graph)
     contenders = [Contender(name=OURS, call=lambda i: spread(seeds[i], strengths[i]))]
     findings.settings |= {
-        "spreading: nodes": nodes,
-        "spreading: edges": int(target.size),
-        "spreading: activations": WOKEN,
-        "spreading: seeds of a question": QUERY_SEEDS,
-        "spreading: floor": FLOOR,
-        "spreading: rounds": effort.rounds,
+        f"{what}: nodes": nodes,
+        f"{what}: edges": int(target.size),
+        f"{what}: edges of the largest node": int(np.diff(start).max()),
+        f"{what}: activations": WOKEN,
+        f"{what}: seeds of a question": QUERY_SEEDS,
+        f"{what}: floor": FLOOR,
+        f"{what}: rounds": effort.rounds,
         "threads": 1,
     }
     if bench.peers:
@@ -97,15 +107,10 @@ async def _spreading(bench: Bench, findings: Findings) -> None:
         given = [
             dict(zip(s.tolist(), w.tolist(), strict=True)) for s, w in zip(seeds, strengths, strict=True)
         ]
-        _check_spreading(other, edges, given, spread, seeds, strengths, findings)
-        contenders += _spreading_peers(other, edges, (start, target, weight), given, effort.slow_rounds)
+        _check_spreading(what, other, edges, given, spread, seeds, strengths, findings)
+        contenders += _spreading_peers(other, edges, graph, given, effort.slow_rounds)
     seconds = await interleave(contenders, rounds=effort.rounds, warm_up=2)
-    findings.add_times("spreading", seconds)
-    if bench.peers:
-        findings.notes.append(
-            "PageRank is another algorithm for the same purpose: it ranks every node, where best-first "
-            f"activation stops at the {WOKEN} strongest. Only Python computes the same."
-        )
+    findings.add_times(what, seconds)
 
 
 def best_first(edges: Edges) -> Callable[[Int32s, Float32s], tuple[Int32s, Float32s]]:
@@ -136,6 +141,7 @@ def best_first(edges: Edges) -> Callable[[Int32s, Float32s], tuple[Int32s, Float
 
 
 def _check_spreading(
+    what: str,
     other: Any,
     edges: object,
     given: list[dict[int, float]],
@@ -151,7 +157,7 @@ def _check_spreading(
         ours = dict(zip(nodes.tolist(), values.tolist(), strict=True))
         differing += len(ours.keys() ^ theirs.keys())
         worst = max((abs(ours[node] - theirs[node]) for node in ours.keys() & theirs.keys()), default=worst)
-    findings.checks["spreading: the same nodes as Python"] = Check(
+    findings.checks[f"{what}: the same nodes as Python"] = Check(
         # Float32 here and float64 there may part a tie at the last place.
         agrees=differing <= 2 * compared and worst < 1e-5,
         detail=f"{compared} questions of {WOKEN} nodes: {differing} in one of them only, "

@@ -41,10 +41,7 @@ async def measure(bench: Bench) -> Findings:
             contenders = [
                 Contender(name=OURS, call=_asking(runtime, questions, stages)),
                 Contender(name=ENCODER, call=lambda i: encoder.encode([questions[i]])),
-                *(
-                    Contender(name=name, call=lambda i, other=other: other.ask(questions[i], LIMIT))
-                    for name, other in others.items()
-                ),
+                *(Contender(name=name, call=_of(other, questions)) for name, other in others.items()),
             ]
             seconds = await interleave(contenders, rounds=rounds, warm_up=WARM_UP)
             counts = dict(runtime.live.current.counts)
@@ -73,6 +70,10 @@ async def measure(bench: Bench) -> Findings:
         "sentence-transformers."
     )
     return findings
+
+
+def _of(other: Any, questions: Sequence[str]) -> Callable[[int], object]:
+    return lambda i: other.ask(questions[i], LIMIT)
 
 
 def _asking(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -49,26 +50,20 @@ async def measure(bench: Bench) -> Findings:
         for what, wanted in (("search", None), ("filtered search", only)):
             ours = _ours(runtime, wanted)
             await _recall(what, ours, exact, others, vectors, wanted, findings)
-            contenders = [
-                Contender(name=OURS, call=lambda i, ours=ours: ours(vectors[i])),
-                Contender(
-                    name=EXACT,
-                    call=lambda i, wanted=wanted: exact.search(vectors[i], LIMIT, wanted),
-                    rounds=3 * bench.effort.slow_rounds,
-                ),
-            ]
+            calls: dict[str, tuple[Callable[[Float32s], object], int | None]] = {
+                OURS: (ours, None),
+                EXACT: (partial(exact.search, limit=LIMIT, only=wanted), 3 * bench.effort.slow_rounds),
+            }
             if LOCAL in others:
-                contenders.append(
-                    Contender(
-                        name=LOCAL,
-                        call=lambda i, wanted=wanted: others[LOCAL].search(vectors[i], LIMIT, wanted),
-                        rounds=bench.effort.slow_rounds if wanted is None else bench.effort.slow_rounds // 2,
-                    )
-                )
+                # A filtered search takes it seconds.
+                rounds = bench.effort.slow_rounds // (1 if wanted is None else 2)
+                calls[LOCAL] = (partial(others[LOCAL].search, limit=LIMIT, project=wanted), rounds)
             if HNSW in others and wanted is None:
-                contenders.append(
-                    Contender(name=HNSW, call=lambda i: others[HNSW].search(vectors[i], LIMIT))
-                )
+                calls[HNSW] = (partial(others[HNSW].search, limit=LIMIT), None)
+            contenders = [
+                Contender(name=name, call=_of(vectors, call), rounds=rounds)
+                for name, (call, rounds) in calls.items()
+            ]
             findings.add_times(what, await interleave(contenders, rounds=len(questions), warm_up=2))
         if LOCAL in others:
             others[LOCAL].close()
@@ -121,6 +116,10 @@ class NumpyExact:
             best = np.argpartition(-scores, size - 1)[:size] if size else np.empty(0, np.int64)
             found[level] = [self._levels[level].ids[i] for i in best[np.argsort(-scores[best])]]
         return found
+
+
+def _of(vectors: Float32s, call: Callable[[Float32s], object]) -> Callable[[int], object]:
+    return lambda i: call(vectors[i])
 
 
 def _ours(runtime: Runtime, only: str | None) -> Callable[[Float32s], Awaitable[Found]]:

@@ -23,7 +23,7 @@ class Chroma:
         )
         self._collection = client.create_collection(
             "memories",
-            embedding_function=SentenceTransformerEmbeddingFunction(str(model)),  # type: ignore[arg-type]
+            embedding_function=SentenceTransformerEmbeddingFunction(str(model)),
         )
 
     def add(self, ids: Sequence[str], texts: Sequence[str], vectors: Float32s | None = None) -> None:

@@ -84,6 +84,8 @@ class Hnsw:
         """The ids of about the best `limit` of each level, best first."""
         found = {}
         for level, (index, stored) in self._levels.items():
-            labels, _ = index.knn_query(vector[:SEMANTIC_DIMENSIONS], k=min(limit, len(stored.ids)), num_threads=1)
+            labels, _ = index.knn_query(
+                vector[:SEMANTIC_DIMENSIONS], k=min(limit, len(stored.ids)), num_threads=1
+            )
             found[level] = [stored.ids[label] for label in labels[0]]
         return found
