@@ -11,7 +11,7 @@ from cofio.bench import peers
 from cofio.bench.bench import Bench
 from cofio.bench.corpus import drawn_store, read_source, read_stored, settings_for
 from cofio.bench.results import OURS, Check, Figure, Findings, close
-from cofio.bench.timing import Contender, interleave
+from cofio.bench.timing import Contender, Float64s, interleave
 from cofio.graph import kernels
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope, scope
@@ -219,12 +219,21 @@ async def _contexts(bench: Bench, findings: Findings) -> None:
                     rounds=4 * bench.effort.slow_rounds,
                 )
             )
+            place = {memory_id: row for row, memory_id in enumerate(stored.ids)}
+            compared: dict[str, list[tuple[Float32s, Float64s]]] = {}
             for i in range(min(len(questions), 10)):
                 evidence = _gather(graph, everything, stems[i], vectors[i], nearest[i])
                 theirs = plain.spread(stems[i], vectors[i, :SEMANTIC_DIMENSIONS])
-                place = {memory_id: row for row, memory_id in enumerate(stored.ids)}
                 rows = np.array([place[graph.memory_id(int(row))] for row in evidence.rows])
-                _check_contexts(i, evidence, theirs, rows, plain.turn_rows, findings)
+                for name, pair in _pairs(evidence, theirs, rows, plain.turn_rows).items():
+                    compared.setdefault(name, []).append(pair)
+            for name, pairs in compared.items():
+                findings.checks[f"context spread: {name}"] = close(
+                    f"{len(pairs)} questions",
+                    np.concatenate([ours for ours, _ in pairs]).astype(np.float64),
+                    np.concatenate([other for _, other in pairs]).astype(np.float64),
+                    within=2e-3,
+                )
         seconds = await interleave(contenders, rounds=len(questions), warm_up=2)
     findings.add_times("context spread", seconds)
     findings.settings |= {
@@ -247,13 +256,14 @@ def _gather(
     return gather(graph, bounds, stems, vector, nearest)
 
 
-def _check_contexts(
-    i: int, evidence: Evidence, theirs: Any, rows: Int64s, turn_rows: Int64s, findings: Findings
-) -> None:
+def _pairs(
+    evidence: Evidence, theirs: Any, rows: Int64s, turn_rows: Int64s
+) -> dict[str, tuple[Float32s, Float64s]]:
+    """By what it measures, cofio's evidence and the other's for the same memories."""
     turn = np.searchsorted(turn_rows, rows)
     is_turn = (turn < turn_rows.size) & (turn_rows[np.minimum(turn, turn_rows.size - 1)] == rows)
     spoken = turn[is_turn]
-    pairs = {
+    return {
         "own words": (evidence.bm25, theirs.bm25[rows]),
         "own vector": (evidence.cosine, theirs.dense[rows]),
         "terms, kernel M": (evidence.terms_m[is_turn], theirs.terms_m[spoken]),
@@ -261,9 +271,3 @@ def _check_contexts(
         "vectors, kernel M": (evidence.context_m[is_turn], theirs.context_m[spoken]),
         "vectors, kernel L": (evidence.context_l[is_turn], theirs.context_l[spoken]),
     }
-    for name, (ours, other) in pairs.items():
-        found = close(f"question {i}", ours.astype(np.float64), other.astype(np.float64), within=2e-3)
-        key = f"context spread: {name}"
-        known = findings.checks.get(key)
-        if known is None or known.agrees:
-            findings.checks[key] = found
