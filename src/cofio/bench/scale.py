@@ -62,11 +62,11 @@ def _starts(
 ) -> None:
     """Time from the start of the process to readiness, and what it holds then; kernels are compiled already."""
     empty: list[Resident] = []
-    for _ in range(bench.effort.starts + 1):
+    for _ in range(bench.effort.starts):
         with serving_cofio(bench.settings, place / "empty", place / "empty.log") as service:
             empty.append(service.resident())
-    floor = float(np.median([one.total for one in empty[1:]]))
-    floor_anonymous = float(np.median([one.anonymous for one in empty[1:]]))
+    floor = float(np.median([one.total for one in empty]))
+    floor_anonymous = float(np.median([one.anonymous for one in empty]))
     findings.figures["resident, empty store"] = Figure(value=floor / 1e6, unit="MB")
     for size, folder in folders.items():
         seconds, held = [], []
