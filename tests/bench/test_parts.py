@@ -116,7 +116,7 @@ async def test_scale(small_bench: Bench) -> None:
     findings = await scale.measure(small_bench)
     assert "p50 of 150 by 50 memories" in findings.ratios
     assert findings.figures["start to ready, 150 memories"].value > 0
-    assert "growth after the first tenth" in findings.figures
+    assert "growth over 8 questions and 2 ingests, after the first tenth" in findings.figures
 
 
 def test_the_command_writes_what_it_measured(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cofio.bench.bench import FULL, QUICK
 from cofio.bench.report import GOALS, Goal, figure, reached, report
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +31,7 @@ RUN: dict[str, Any] = {
         "versions": {"python": "3.11"},
     },
     "findings": {
-        "settings": {"threads": 1, "effort": {"rounds": 3}},
+        "settings": {"threads": 1, "effort": asdict(FULL)},
         "timings": {
             "search: cofio": {"n": 3, "median": 0.5, "minimum": 0.4, "p95": 0.9},
             "search: qdrant-client local mode": {"n": 3, "median": 150.0, "minimum": 140.0, "p95": 160.0},
@@ -92,3 +94,10 @@ def test_a_goal_is_reached_from_its_own_side(better: Any, value: float, says: st
 def test_without_any_file_every_goal_is_told_as_not_measured() -> None:
     page = list(report({}, {}))
     assert sum(line.endswith("| not measured | |") for line in page) == len(GOALS)
+
+
+def test_what_was_measured_with_quick_reaches_no_goal() -> None:
+    settings = {**RUN["findings"]["settings"], "effort": asdict(QUICK)}
+    page = list(report({"search": {**RUN, "findings": {**RUN["findings"], "settings": settings}}}, {}))
+    assert sum(line.endswith("| not measured | |") for line in page) == len(GOALS)
+    assert any("nothing here can be quoted" in line for line in page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPConnection
@@ -14,11 +15,12 @@ from typing import Final
 import numpy as np
 
 from cofio.bench.bench import Bench
-from cofio.bench.corpus import Source, drawn_store, read_source, read_stored
+from cofio.bench.corpus import Source, drawn_store, read_source
 from cofio.bench.results import Figure, Findings
 from cofio.bench.service import QUERY_PATH, Resident, Service, post, serving_cofio
 from cofio.bench.timing import Contender, interleave, ratio
 from cofio.records import Level, MeetingInput
+from cofio.runtime import DATABASE_NAME
 
 WARM_UP: Final = 5
 # Of one meeting, which each ingest of the stability run replaces by another version of itself.
@@ -50,7 +52,13 @@ async def measure(bench: Bench) -> Findings:
 
 
 def _counts(folder: Path) -> dict[str, int]:
-    return {level.label: len(read_stored(folder, level).ids) for level in Level}
+    with contextlib.closing(
+        sqlite3.connect(f"file:{folder / DATABASE_NAME}?mode=ro", uri=True)
+    ) as connection:
+        rows = connection.execute(
+            "SELECT level, count(*) FROM memories GROUP BY level ORDER BY level"
+        ).fetchall()
+    return {Level(level).label: count for level, count in rows}
 
 
 def _starts(
@@ -152,7 +160,9 @@ def _stability(bench: Bench, source: Source, store: Path, place: Path, findings:
     findings.figures |= {
         "resident after the first tenth": Figure(value=after_tenth / 1e6, unit="MB"),
         "resident at the end": Figure(value=held[-1][1] / 1e6, unit="MB"),
-        "growth after the first tenth": Figure(value=100 * (held[-1][1] / after_tenth - 1), unit="%"),
+        f"growth over {queries:,} questions and {ingests:,} ingests, after the first tenth": Figure(
+            value=100 * (held[-1][1] / after_tenth - 1), unit="%"
+        ),
     }
     findings.settings |= {
         "stability: memories": bench.effort.stability_memories,
