@@ -83,7 +83,7 @@ async def test_activation_runs_along_a_title(runtime: Runtime) -> None:
         m for m in answer.activated_memories if m.level == "L2" and m.metadata.title == "Mara Lindqvist"
     )
     assert there.path[0] == seed
-    assert graph.memory_ids.index(there.memory_id) in graph.definition_rows
+    assert graph.rows_by_id.find([there.memory_id])[0] in graph.definition_rows
     for here, after in pairwise(there.path):
         neighbours = (await get_memory(runtime, here)).neighbours
         assert after in {neighbour.memory_id for neighbour in neighbours}
@@ -104,7 +104,7 @@ async def test_the_exported_graph_holds_the_way_from_title_to_title(runtime: Run
 
 async def test_a_deleted_document_is_named_no_more(runtime: Runtime) -> None:
     target = runtime.live.current
-    ids = {block.head.title: block.head.meeting_id for block in target.blocks}
+    ids = {head.title: head.meeting_id for head in target.living.values()}
     before = target.definition_rows.size
     await delete_meeting(runtime, ids["Mara Lindqvist"])
     assert runtime.live.current.definition_rows.size < before
@@ -137,7 +137,7 @@ async def test_titles_and_names_lead_into_no_other_project(runtime: Runtime) -> 
                 if "is a document of that name" in bridge.explanation:
                     assert bridge.metadata.project == "default"
     graph = runtime.live.current
-    there = [i for i, block in enumerate(graph.blocks) if block.head.project == "other"]
+    there = [i for i, head in graph.living.items() if head.project == "other"]
     for row in np.flatnonzero(np.isin(graph.meeting_of_row, there)):
         assert defined_by(graph, np.array([row], np.int32)).size == 0
         assert row not in graph.definition_rows
@@ -148,7 +148,7 @@ async def test_bridges_of_one_document_lead_out_of_it_inside_its_project(runtime
         "b", "Blue Kiln and Mara", "Mara Lindqvist of Blue Kiln is a secret of the other project."
     )
     await ingest(runtime, replace(told, project="other"))
-    ids = {block.head.title: block.head.meeting_id for block in runtime.live.current.blocks}
+    ids = {head.title: head.meeting_id for head in runtime.live.current.living.values()}
     for title, wanted in (("Blue Kiln", {"default"}), ("Blue Kiln and Mara", set())):
         question = Question(query="Who is Mara Lindqvist?", filters=Filters(meeting_id=(ids[title],)))
         answer = await recall(runtime, question)
@@ -160,7 +160,7 @@ async def test_a_title_that_many_documents_share_names_none(runtime: Runtime) ->
     for day in range(8):
         await ingest(runtime, _passages(f"note {day}", "Standup", f"Standup of day {day} about the kiln."))
     graph = runtime.live.current
-    shared = [int(graph.meeting_rows[i]) for i, b in enumerate(graph.blocks) if b.head.title == "Standup"]
+    shared = [int(graph.meeting_rows[i]) for i, head in graph.living.items() if head.title == "Standup"]
     assert not np.isin(shared, graph.definition_rows).any()
 
 
@@ -182,7 +182,7 @@ async def test_an_hour_in_one_line_is_no_document(runtime: Runtime) -> None:
     await ingest(runtime, _passages("hour", "Long call", said))
     await ingest(runtime, replace(_passages("call", "Call", "Ann says hello."), participants=("Ann", "Bob")))
     graph = runtime.live.current
-    talk = {block.head.title: graph.documents[i] for i, block in enumerate(graph.blocks)}
+    talk = {head.title: graph.documents[i] for i, head in graph.living.items()}
     assert not talk["Long call"]
     assert not talk["Call"]
 
@@ -192,7 +192,9 @@ async def test_talk_without_names_is_no_document(runtime: Runtime) -> None:
     await ingest(runtime, _passages("talk", "Blue Kiln", *said))
     graph = runtime.live.current
     talk = next(
-        i for i, block in enumerate(graph.blocks) if block.head.title == "Blue Kiln" and block.words.size > 1
+        i
+        for i, head in graph.living.items()
+        if head.title == "Blue Kiln" and np.diff(graph.meeting_rows)[i] > 1
     )
     assert not graph.documents[talk]
     assert graph.documents.sum() == len(DOCUMENTS)

@@ -55,8 +55,14 @@ def _named_documents(text: str, graph: MemoryGraph, scope: Scope) -> Int32s:
     holding = np.unique(graph.meeting_project[scope.meetings & graph.documents])
     projects = (graph.lexicons.projects[number] for number in holding)
     keys = [key for project in projects for key in names(project, text)]
-    rows = graph.document_rows[np.isin(graph.document_keys, np.array(keys, np.int64))]
-    return np.unique(rows[scope.rows[rows]]).astype(np.int32)
+    first, last = (
+        np.searchsorted(graph.document_keys, np.array(keys, np.int64), side) for side in ("left", "right")
+    )
+    rows = [
+        row for low, high in zip(first, last, strict=True) for row in graph.document_rows[low:high].tolist()
+    ]
+    named = np.unique(np.array(rows, np.int32))
+    return named[scope.passes(graph, named)]
 
 
 def _take_out_names(text: str, graph: MemoryGraph, scope: Scope) -> tuple[str, frozenset[int]]:
@@ -99,7 +105,7 @@ def _name_at(
 
 
 def _in_scope(speakers: Iterable[int], graph: MemoryGraph, scope: Scope) -> frozenset[int]:
-    return frozenset(s for s in speakers if np.any(scope.meetings[graph.meetings_of_speaker[s]]))
+    return frozenset(s for s in speakers if np.any(scope.meetings[graph.living_meetings(s)]))
 
 
 def _bare(word: str) -> str:

@@ -21,7 +21,7 @@ def bridge(graph: MemoryGraph, link: Link, there: Shown, here: Shown) -> str:
     if link.defines:
         return f"“{there.metadata.title}” is a document of that name, and “{here.metadata.title}” names it."
     if link.names:
-        project = graph.blocks[graph.meeting_of_row[link.row]].head.project
+        project = graph.heads[graph.meeting_of_row[link.row]].project
         held = names(project, there.content)
         name = max((held[key] for key in link.names if key in held), key=len, default="the same")
         return f"“{there.metadata.title}” names “{name}”, as does “{here.metadata.title}”."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -16,9 +15,10 @@ from cofio.graph.bridges import LIMIT as BRIDGES
 from cofio.graph.bridges import Candidates, Link, find_bridges
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.documents import spread_through_names
+from cofio.graph.ids import Ids
 from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import SEEDS, Evidence, Wake, gather, wake
-from cofio.records import Filters, Float32s, Int32s, Level, Question
+from cofio.records import Filters, Float32s, Int32s, Int64s, Level, Question
 from cofio.store.vectors import Hit
 
 # A direct hit starts with its share of the best score; what only matched the question by itself, below the
@@ -67,14 +67,12 @@ def outside_of(graph: MemoryGraph, bounds: Scope, question: Question) -> Outside
     asked_of = np.flatnonzero(bounds.meetings).astype(np.int32)
     if not question.filters.meeting_id or not question.enable_bridges or not asked_of.size:
         return None
-    projects = tuple(sorted({graph.blocks[meeting].head.project for meeting in asked_of}))
+    projects = tuple(sorted({graph.heads[meeting].project for meeting in asked_of.tolist()}))
     filters = dataclasses.replace(question.filters, meeting_id=(), project=projects)
     whole = scope(graph, filters)
-    meetings = whole.meetings & ~bounds.meetings
-    rows = whole.rows & meetings[graph.meeting_of_row]
     return Outside(
         filters=filters,
-        bounds=dataclasses.replace(whole, meetings=meetings, rows=rows),
+        bounds=dataclasses.replace(whole, meetings=whole.meetings & ~bounds.meetings),
         asked_of=asked_of,
     )
 
@@ -120,15 +118,12 @@ def find(
     activated: tuple[Reached, ...] = ()
     if spreading:
         woken = _woken(graph, bounds, evidence, u, direct)
-        taken = {node for found in direct.values() for node, _ in found} | {link.row for link in bridges}
-        beyond = (
-            (node, strength)
-            for node, strength in _activated(graph, evidence, u, order, woken)
-            if node not in taken and _level(graph, node) in levels
-        )
+        taken = [node for found in direct.values() for node, _ in found] + [link.row for link in bridges]
         activated = tuple(
             Reached(node=node, strength=strength, path=woken.path(node))
-            for node, strength in islice(beyond, question.max_activations)
+            for node, strength in _activated(graph, evidence, u, order, woken, taken, levels)[
+                : question.max_activations
+            ]
         )
     return Findings(
         direct=direct,
@@ -168,7 +163,7 @@ def _bridges(
         evidence = gather(graph, outside.bounds, cue.stems, vector, _rows_of(graph, outside_hits))
         activation = rank.rank_episodes(evidence, graph, cue, spreading=True)
         there = _Found(bounds=outside.bounds, evidence=evidence, activation=activation)
-    kept = there.bounds.rows[named]
+    kept = there.bounds.passes(graph, named)
     candidates = Candidates(
         rows=there.evidence.rows,
         scores=there.activation,
@@ -181,17 +176,18 @@ def _bridges(
 
 def _rows_of(graph: MemoryGraph, hits: Sequence[Hit]) -> Int32s:
     """The rows of the hits; what the index holds and this version of the graph does not (or no more) is left out."""
-    found = (graph.row_of_memory.get(hit.memory_id) for hit in hits)
-    return np.array([row for row in found if row is not None], np.int32)
+    found = graph.rows_by_id.find([hit.memory_id for hit in hits])
+    return found[found >= 0]
 
 
 def _best_concepts(
     graph: MemoryGraph, bounds: Scope, cue: Cue, vector: Float32s, hits: Sequence[Hit], limit: int
 ) -> tuple[tuple[int, float], ...]:
-    near = [number for hit in hits if (number := graph.concept_of_memory.get(hit.memory_id)) is not None]
+    found = (graph.concept_of_memory.get(hit.memory_id, -1) for hit in hits)
+    near = [number for number in found if 0 <= number < graph.concept_alive.size]
     numbers, scores = rank.rank_concepts(graph, cue, vector, near)
-    base = len(graph.memory_ids) + len(graph.context_ids)
-    allowed = bounds.nodes[base + numbers]
+    base = graph.first_concept
+    allowed = bounds.mentions(graph, numbers)
     numbers, scores = numbers[allowed], scores[allowed]
     order = np.lexsort((numbers, -scores.round(6)))[:limit]
     return tuple((base + int(numbers[i]), float(scores[i])) for i in order)
@@ -202,17 +198,14 @@ def _best_contexts(
 ) -> tuple[tuple[int, float], ...]:
     # A context has many speakers and types: under a filter it is found by the turns that pass.
     numbers, scores = rank.rank_contexts(evidence, graph, cue, spreading=question.enable_activation)
-    ids = [graph.context_ids[number] for number in numbers]
-    order = sorted(range(len(ids)), key=lambda i: (-round(float(scores[i]), 6), ids[i]))[
-        : question.limit_per_level
-    ]
-    return tuple((len(graph.memory_ids) + int(numbers[i]), float(scores[i])) for i in order)
+    order = _first(graph.context_ids[numbers], scores, question.limit_per_level)
+    return tuple((graph.episodes + int(numbers[i]), float(scores[i])) for i in order)
 
 
 def _turns_of(
     graph: MemoryGraph, evidence: Evidence, nodes: Sequence[int], question: Question
 ) -> Mapping[int, tuple[int, ...]]:
-    base = len(graph.memory_ids)
+    base = graph.episodes
     contexts = [node - base for node in nodes]
     best = rank.best_turns(evidence, graph, contexts, spreading=question.enable_activation)
     return {base + context: tuple(rows.tolist()) for context, rows in best.items()}
@@ -248,38 +241,49 @@ def _woken(
 
 
 def _activated(
-    graph: MemoryGraph, evidence: Evidence, u: Float32s, order: Sequence[int], woken: Wake
+    graph: MemoryGraph,
+    evidence: Evidence,
+    u: Float32s,
+    order: Int64s,
+    woken: Wake,
+    taken: Sequence[int],
+    levels: Sequence[Level],
 ) -> list[tuple[int, float]]:
-    """Everything that was woken as (node, strength), strongest first; nothing of no strength.
+    """Everything of these levels that was woken and is not taken as (node, strength), strongest first.
 
     An episode's strength is its share of the best U, which measured best (half of the gold that plain hybrid
     search misses is in ten such slots; lab 1 §2); where U is not known, and for contexts and concepts, it is what
     best-first activation brought. The path is the strongest way from a seed.
     """
     peak = max(float(u.max(initial=0.0)), 1e-9)
-    reached: dict[int, float] = {}
-    for i in order:
-        reached[int(evidence.rows[i])] = min(1.0, max(0.0, float(u[i]) / peak))
-    weakest = min(reached.values(), default=1.0)
-    for node in woken.nodes:
-        if int(node) not in reached:
-            strength = float(woken.strength[node])
-            episode = node < len(graph.memory_ids)
-            reached[int(node)] = min(strength, weakest) if episode else UPPER_LEVELS * strength
-    best = sorted(reached, key=lambda node: (-round(reached[node], 6), graph.memory_id(node)))
-    return [(node, reached[node]) for node in best if reached[node] > 0.0]
+    shares = np.clip(u[order] / peak, 0.0, 1.0)
+    rows = evidence.rows[order]
+    beyond = ~np.isin(woken.nodes, rows)
+    nodes, strength = woken.nodes[beyond], woken.strength[beyond]
+    weakest = shares.min(initial=1.0)
+    strength = np.where(nodes < graph.episodes, np.minimum(strength, weakest), UPPER_LEVELS * strength)
+    nodes, strength = np.concatenate((rows, nodes)), np.concatenate((shares, strength))
+    level = np.where(
+        nodes < graph.episodes,
+        int(Level.EPISODE),
+        np.where(nodes < graph.first_concept, int(Level.CONTEXT), int(Level.CONCEPT)),
+    )
+    kept = (strength > 0.0) & np.isin(level, [int(wanted) for wanted in levels]) & ~np.isin(nodes, taken)
+    nodes, strength = nodes[kept], strength[kept]
+    best = _first(graph.ids_of(nodes), strength, nodes.size)
+    return list(zip(nodes[best].tolist(), strength[best].tolist(), strict=True))
 
 
-def _level(graph: MemoryGraph, node: int) -> Level:
-    n, c = len(graph.memory_ids), len(graph.context_ids)
-    return Level.EPISODE if node < n else Level.CONTEXT if node < n + c else Level.CONCEPT
-
-
-def _best(graph: MemoryGraph, rows: Int32s, scores: Float32s, limit: int) -> list[int]:
+def _best(graph: MemoryGraph, rows: Int32s, scores: Float32s, limit: int) -> Int64s:
     """The places of the best `limit` rows, best first; of equal scores the lower memory id goes first."""
     rounded = scores.round(6)
     places = np.arange(rows.size)
     if rows.size > limit:
         least = -np.partition(-rounded, limit - 1)[limit - 1]
         places = np.flatnonzero(rounded >= least)  # with everything that ties for the last place
-    return sorted(places.tolist(), key=lambda i: (-float(rounded[i]), graph.memory_ids[rows[i]]))[:limit]
+    return np.asarray(places[_first(graph.ids[rows[places]], rounded[places], limit)])
+
+
+def _first(ids: Ids, scores: Float32s, limit: int) -> Int64s:
+    """The places of the best `limit` scores, best first; of equal scores the lower id goes first."""
+    return np.lexsort((ids[:, 1], ids[:, 0], -scores.round(6)))[:limit]

@@ -10,7 +10,8 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 
-from cofio.graph.csr import DEFINITION_WEIGHT, MemoryGraph
+from cofio.graph.csr import MemoryGraph
+from cofio.graph.ledger import DEFINITION_WEIGHT
 from cofio.records import NAMES, Level
 from cofio.runtime import Runtime
 from cofio.store.database import queries
@@ -28,9 +29,9 @@ async def export_graphml(runtime: Runtime, path: Path) -> tuple[int, int]:
 
 
 def _named(graph: MemoryGraph) -> Sequence[tuple[str, str]]:
-    source = np.repeat(np.arange(len(graph.memory_ids)), np.diff(graph.definition_start))
+    source = np.repeat(np.arange(graph.episodes), np.diff(graph.definition_start))
     pairs = zip(source.tolist(), graph.definition_rows.tolist(), strict=True)
-    return [(graph.memory_ids[a], graph.memory_ids[b]) for a, b in dict.fromkeys(pairs)]
+    return [(graph.memory_id(a), graph.memory_id(b)) for a, b in dict.fromkeys(pairs)]
 
 
 def _write(

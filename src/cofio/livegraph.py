@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
 
-from cofio.graph.blocks import ContextRow, EpisodeRow, Lexicons, MeetingHead, build_block
-from cofio.graph.csr import MemoryGraph, assemble
+from cofio.graph import snapshot
+from cofio.graph.blocks import ContextRow, EpisodeRow, MeetingHead, build_block
+from cofio.graph.bridges import Candidates, find_bridges
+from cofio.graph.csr import MemoryGraph
+from cofio.graph.ledger import Ledger, compact
 from cofio.graph.scope import scope
 from cofio.graph.spread import gather, wake
 from cofio.records import VECTOR_DIMENSIONS, Filters, MemoryType
+from cofio.store import graph_rows
 from cofio.store.database import Database
-from cofio.store.graph_rows import GraphRows, read_changes
 from cofio.text.terms import stems
 
 
 class LiveGraph:
     """Holds `current`, which readers take once and keep for the length of their request."""
 
-    def __init__(self, database: Database, lexicons: Lexicons, current: MemoryGraph) -> None:
+    def __init__(self, database: Database, path: Path, ledger: Ledger, current: MemoryGraph) -> None:
         self._database = database
-        self._lexicons = lexicons
-        self._catching_up = asyncio.Lock()
+        self._path = path
+        self._ledger = ledger
+        self._changing = asyncio.Lock()
         self.current = current
+        self.saved_version = 0
 
     @classmethod
-    async def open(cls, database: Database) -> LiveGraph:
-        """The graph of the whole truth is current."""
+    async def open(cls, database: Database, path: Path) -> LiveGraph:
+        """The graph of the whole truth is current: from the snapshot at `path` and what was committed after it."""
         await asyncio.to_thread(_warm)
-        lexicons = Lexicons.empty()
-        live = cls(database, lexicons, assemble(0, (), (), lexicons))
+        ledger = Ledger()
+        live = cls(database, path, ledger, ledger.graph(0))
+        await live._restore()
         await live.catch_up()
         return live
 
@@ -40,62 +47,76 @@ class LiveGraph:
         Calls that come in together share the work: whoever gets the lock first does it for those who wait.
         """
         wanted = await self._database.version()
-        async with self._catching_up:
+        async with self._changing:
             if self.current.version >= wanted:
                 return
-            rows = await read_changes(self._database, self.current.version, self._lexicons)
-            self.current = await asyncio.to_thread(_apply, self.current, rows, self._lexicons)
+            ledger, version = await graph_rows.catch_up(self._database, self._ledger, self.current.version)
+            self._ledger = await asyncio.to_thread(_tidied, ledger)
+            self.current = await asyncio.to_thread(self._ledger.graph, version)
 
     async def reload(self) -> None:
         """`current` is built anew from the whole truth."""
-        async with self._catching_up:
-            self.current = assemble(0, (), (), self._lexicons)
+        async with self._changing:
+            self._ledger = Ledger()
+            self.current = self._ledger.graph(0)
         await self.catch_up()
+
+    async def save(self) -> None:
+        """The snapshot on disk is of `current`, and holds nothing of what was deleted."""
+        async with self._changing:
+            state, version = self._ledger.state(), self.current.version
+        stamp = await graph_rows.stamp(self._database, version)
+        if stamp is not None and version != self.saved_version:
+            await asyncio.to_thread(
+                lambda: snapshot.save(
+                    compact(state) if not state.alive.all() else state, version, stamp, self._path
+                )
+            )
+            self.saved_version = version
+
+    async def _restore(self) -> None:
+        saved = await asyncio.to_thread(snapshot.saved_version, self._path)
+        if saved is None or await graph_rows.stamp(self._database, saved[0]) != saved[1]:
+            return
+        state = await asyncio.to_thread(snapshot.load, self._path)
+        if state is not None:
+            self._ledger = await asyncio.to_thread(Ledger.of, state)
+            self.saved_version = saved[0]
+            self.current = await asyncio.to_thread(self._ledger.graph, saved[0])
+
+
+def _tidied(ledger: Ledger) -> Ledger:
+    return Ledger.of(compact(ledger.state())) if ledger.crowded else ledger
 
 
 def _warm() -> None:
     """Every kernel is compiled, or loaded from its cache on disk: no question pays for it."""
-    lexicons = Lexicons.empty()
+    ledger = Ledger()
     vector = np.zeros(VECTOR_DIMENSIONS, np.float32)
     vector[0] = 1.0
-    episodes = [
-        EpisodeRow(
-            node=i,
-            memory_id=str(i),
-            memory_type=MemoryType.CONTEXT,
-            content="warming up the kernels before anybody asks",
-            words=7,
-            speaker=None,
-            pure_question=False,
-            vector=vector.tobytes(),
-        )
-        for i in range(3)
-    ]
-    context = ContextRow(node=9, memory_id="9", first=0, last=3, vector=vector.tobytes())
-    blocks = [
-        build_block(
-            MeetingHead(key=key, meeting_id=str(key), title="", project="", series=None, day=0),
-            episodes,
-            [context],
-            [],
-            lexicons,
-        )
-        for key in range(2)
-    ]
-    graph = assemble(0, blocks, (), lexicons)
+    for key in range(2):
+        episodes = [
+            EpisodeRow(
+                node=3 * key + i,
+                memory_id=f"00000000-0000-0000-{key:04}-{i:012}",
+                memory_type=MemoryType.CONTEXT,
+                content="warming up the kernels before anybody asks",
+                words=7,
+                speaker=None,
+                pure_question=False,
+                vector=vector.tobytes(),
+            )
+            for i in range(3)
+        ]
+        context = ContextRow(memory_id=f"00000000-0000-0001-{key:04}-000000000000", first=0, last=3)
+        head = MeetingHead(key=key, meeting_id=str(key), title="", project="", series=None, day=0)
+        ledger.add_meeting(build_block(head, episodes, [context], [], ledger.lexicons))
+    graph = ledger.graph(0)
     everything = scope(graph, Filters())
-    gather(graph, everything, stems(episodes[0].content), vector, np.zeros(1, np.int32))
-    wake(graph, everything, np.zeros(1, np.int32), np.ones(1, np.float32))
-
-
-def _apply(graph: MemoryGraph, rows: GraphRows, lexicons: Lexicons) -> MemoryGraph:
-    changed, touched = rows.changes.meetings, rows.changes.concepts
-    blocks = [block for block in graph.blocks if changed is not None and block.head.key not in changed]
-    concepts = [
-        concept for concept in graph.concepts if touched is not None and concept.memory_id not in touched
-    ]
-    # Meetings in the order of their row ids and concepts in the order of their ids: the same truth gives the
-    # same graph, whatever the order in which it came to be known.
-    blocks = sorted([*blocks, *rows.blocks], key=lambda block: block.head.key)
-    concepts = sorted([*concepts, *rows.concepts], key=lambda concept: concept.memory_id)
-    return assemble(rows.changes.version, blocks, concepts, lexicons)
+    rows = np.arange(2, dtype=np.int32)
+    evidence = gather(graph, everything, stems(episodes[0].content), vector, rows)
+    wake(graph, everything, rows, np.ones(2, np.float32))
+    candidates = Candidates(
+        rows=evidence.rows, scores=evidence.cosine, named=rows[:0], shares=evidence.cosine[:0], asked_of=()
+    )
+    find_bridges(graph, candidates, [0], [0], vector)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cofio.graph.csr import DEFINITION_WEIGHT
+from cofio.graph.ledger import DEFINITION_WEIGHT
 from cofio.graph.spread import defined_by, naming
 from cofio.records import NAMES, Deletion, Level, MeetingPage, MeetingSummary, MemoryDetail, Neighbour
 from cofio.runtime import Runtime
@@ -52,11 +52,11 @@ async def get_memory(runtime: Runtime, memory_id: str) -> MemoryDetail:
     """
     detail = await recalled.memory_detail(runtime.database, memory_id)
     graph = runtime.live.current
-    row = graph.row_of_memory.get(memory_id)
-    if row is None or not graph.definition_rows.size:
+    row = int(graph.rows_by_id.find([memory_id])[0])
+    if row < 0 or not graph.definition_rows.size:
         return detail
-    ends = [("out", graph.memory_ids[end]) for end in defined_by(graph, np.array([row], np.int32))]
-    ends += [("in", graph.memory_ids[end]) for end in naming(graph, row)]
+    ends = [("out", graph.memory_id(end)) for end in defined_by(graph, np.array([row], np.int32)).tolist()]
+    ends += [("in", graph.memory_id(end)) for end in naming(graph, row).tolist()]
     shown = await recalled.shown_memories(runtime.database, frozenset(end for _, end in ends))
     named = [
         Neighbour(

@@ -114,7 +114,7 @@ def _assemble(
         level.label: tuple(
             Recalled(
                 **_common(shown[memory_id], score),
-                turns=tuple(graph.memory_ids[row] for row in findings.turns.get(node, ())),
+                turns=tuple(graph.memory_id(row) for row in findings.turns.get(node, ())),
             )
             for node, score in findings.direct[level]
             if (memory_id := graph.memory_id(node)) in shown
@@ -141,8 +141,8 @@ def _assemble(
             explanation=explain.bridge(graph, link, shown[memory_id], shown[anchor_id]),
         )
         for link in findings.bridges
-        if (memory_id := graph.memory_ids[link.row]) in shown
-        and (anchor_id := graph.memory_ids[link.anchor]) in shown
+        if (memory_id := graph.memory_id(link.row)) in shown
+        and (anchor_id := graph.memory_id(link.anchor)) in shown
     )
     return Answer(
         query=question.query,
@@ -183,7 +183,7 @@ def _common(shown: Shown, score: float) -> _Common:
 
 def _connecting(graph: MemoryGraph, link: Link) -> tuple[str, ...]:
     concept = () if link.concept is None else (graph.concepts[link.concept].memory_id,)
-    return (graph.memory_ids[link.anchor], *concept)
+    return (graph.memory_id(link.anchor), *concept)
 
 
 def _classify(strength: float) -> str:

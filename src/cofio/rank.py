@@ -11,12 +11,13 @@ from typing import Final
 import numpy as np
 
 from cofio.cue import Cue
+from cofio.graph import kernels
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.documents import spread_to_definitions
 from cofio.graph.spread import Evidence, unit_range
 from cofio.records import SEMANTIC_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s
 from cofio.text.dates import DateSpan, date_match
-from cofio.text.terms import stem, stems
+from cofio.text.terms import stem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,13 +176,22 @@ def rank_concepts(
     centroid of all that somebody said is near to everything.
     """
     asked = frozenset(cue.stems)
-    named = {number for s in asked for number in graph.concepts_of_stem.get(s, ())}
+    alive = graph.concept_alive
+    named = {
+        number
+        for s in asked
+        for number in graph.concepts_of_stem.get(s, ())
+        if number < alive.size and alive[number]
+    }
     near = {number for number in hits if graph.concepts[number].kind is not ConceptKind.PERSON}
     numbers = np.array(sorted(named | near), np.int32)
-    cosine = graph.concept_vectors[numbers][:, :SEMANTIC_DIMENSIONS] @ vector[:SEMANTIC_DIMENSIONS]
+    cosine = np.empty(numbers.size, np.float32)
+    kernels.dots_of_rows(
+        np.ascontiguousarray(vector[:SEMANTIC_DIMENSIONS]), graph.concept_vectors, numbers, cosine
+    )
     kept = (cosine >= CONCEPT_COSINE) | np.isin(numbers, sorted(named))
     numbers, cosine = numbers[kept], cosine[kept]
-    labels = [frozenset(stems(graph.concepts[number].label)) for number in numbers]
+    labels = [graph.concepts[number].stems for number in numbers.tolist()]
     share = np.array([len(label & asked) / len(label) if label else 0.0 for label in labels], np.float32)
     return numbers, (CONCEPT_LABEL * share + (1 - CONCEPT_LABEL) * np.clip(cosine, 0.0, 1.0)).astype(
         np.float32
@@ -242,20 +252,21 @@ def _spoken_by(evidence: Evidence, graph: MemoryGraph, cue: Cue) -> Float32s:
 
 def _told_prior(graph: MemoryGraph, cue: Cue, weights: Weights) -> Float32s:
     """(meetings,) what the question tells of each: who took part, and when it was."""
-    prior = np.zeros(len(graph.blocks), np.float32)
+    prior = np.zeros(graph.alive.size, np.float32)
     for person in cue.people:
-        prior[graph.meetings_of_speaker[person]] = weights.participant
+        prior[graph.living_meetings(person)] = weights.participant
     if cue.dates:
         prior += weights.date * _date_matches(graph, cue.dates)
     return prior
 
 
 def _date_matches(graph: MemoryGraph, spans: tuple[DateSpan, ...]) -> Float32s:
-    matches = np.zeros(len(graph.blocks), np.float32)
-    for meeting, day in enumerate(graph.meeting_day):
-        if day > 0:
-            matches[meeting] = max(date_match(date.fromordinal(int(day)), span) for span in spans)
-    return matches
+    days, place = np.unique(graph.meeting_day, return_inverse=True)
+    matches = [
+        max(date_match(date.fromordinal(day), span) for span in spans) if day > 0 else 0.0
+        for day in days.tolist()
+    ]
+    return np.asarray(np.array(matches, np.float32)[place])
 
 
 def _mentions(graph: MemoryGraph, rows: Int32s, person: int | None) -> Bools:
@@ -264,9 +275,9 @@ def _mentions(graph: MemoryGraph, rows: Int32s, person: int | None) -> Bools:
         return np.zeros(rows.size, np.bool_)
     first_name = stem(graph.lexicons.speakers[person].split()[0].lower())
     term = graph.lexicons.terms.find(first_name)
-    if not 0 <= term < graph.posting_start.size - 1:
-        return np.zeros(rows.size, np.bool_)
-    return np.isin(rows, graph.posting_row[graph.posting_start[term] : graph.posting_start[term + 1]])
+    said = np.zeros((1, rows.size), np.bool_)
+    kernels.says(np.array([term], np.int32), rows, graph.said_end, graph.said_terms, said)
+    return np.asarray(said[0])
 
 
 def _margin(score: Float32s, consistent: Bools, inconsistent: Bools) -> float:

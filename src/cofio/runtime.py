@@ -29,7 +29,11 @@ _log = structlog.get_logger(__name__)
 LOCK_NAME: Final = "cofio.lock"
 DATABASE_NAME: Final = "cofio.sqlite3"
 VECTORS_NAME: Final = "vectors"
+GRAPH_NAME: Final = "graph.npz"
 RETRY_S: Final = 5.0
+# The graph's snapshot is written when so many changes came after the last, or when nothing has changed for so long.
+SNAPSHOT_CHANGES: Final = 200
+SNAPSHOT_QUIET_S: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,21 +102,23 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         await _check_encoder(database, encoder)
         index = await _open_index(settings)
         stack.push_async_callback(index.aclose)
+        live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME)
+        stack.push_async_callback(live.save)
         runtime = Runtime(
             settings=settings,
             database=database,
             index=index,
             encoder=encoder,
             batcher=batcher,
-            live=await LiveGraph.open(database),
+            live=live,
             cache=AnswerCache(entries=settings.cache_entries, ttl_s=settings.cache_ttl_s),
         )
         if await database.version() and not any((await index.counts()).values()):
             # The index was thrown away, or this is a new one: it is owed everything.
             await outbox.owe_everything(database)
         await runtime.settle()
-        debtor = asyncio.create_task(_pay_debts(runtime), name="index-debt")
-        stack.push_async_callback(_stop, debtor)
+        for task in (_pay_debts(runtime), _keep_snapshot(runtime.live)):
+            stack.push_async_callback(_stop, asyncio.create_task(task))
         yield runtime
 
 
@@ -158,6 +164,18 @@ async def _pay_debts(runtime: Runtime) -> None:
         await asyncio.sleep(RETRY_S)
         if await runtime.database.index_debt():
             await runtime.settle()
+
+
+async def _keep_snapshot(live: LiveGraph) -> None:
+    seen = live.current.version
+    quiet = 0.0
+    while True:
+        await asyncio.sleep(RETRY_S)
+        version = live.current.version
+        quiet = quiet + RETRY_S if version == seen else 0.0
+        seen = version
+        if version - live.saved_version >= SNAPSHOT_CHANGES or quiet == SNAPSHOT_QUIET_S:
+            await live.save()
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -10,82 +10,6 @@ import numpy as np
 import pytest
 
 from cofio.graph import kernels
-from cofio.graph.blocks import KERNEL_L, KERNEL_M
-from cofio.records import Float32s, Int32s
-
-
-def _bounds(sizes: list[int]) -> tuple[Int32s, Int32s]:
-    edges = np.concatenate(([0], np.cumsum(sizes)))
-    first = np.repeat(edges[:-1], sizes).astype(np.int32)
-    return first, np.repeat(edges[1:], sizes).astype(np.int32)
-
-
-@pytest.mark.parametrize("kernel", [KERNEL_M, KERNEL_L], ids=["M", "L"])
-def test_spread_terms_is_bm25_over_smoothed_counts(kernel: Float32s) -> None:
-    rng = np.random.default_rng(7)
-    sizes = [40, 3, 25]
-    n = sum(sizes)
-    first, last = _bounds(sizes)
-    counts = rng.poisson(0.15, (4, n)).astype(np.int32)
-    idf = rng.uniform(0.5, 3.0, 4).astype(np.float32)
-    smooth = rng.uniform(5.0, 40.0, n).astype(np.float32)
-    rows = [np.flatnonzero(term) for term in counts]
-    start = np.concatenate(([0], np.cumsum([row.size for row in rows]))).astype(np.int64)
-    posting_row = np.concatenate(rows).astype(np.int32)
-    posting_count = np.concatenate([counts[t][row] for t, row in enumerate(rows)]).astype(np.int32)
-    score, flow = np.zeros(n, np.float32), np.zeros(n, np.float32)
-    woken = np.empty(n, np.int32)
-    meeting = np.repeat(np.arange(3, dtype=np.int32), sizes)
-    in_scope = np.array([True, True, False])
-    found = kernels.spread_terms(
-        np.arange(4, dtype=np.int32), idf, start, posting_row, posting_count, np.arange(n, dtype=np.int32), meeting,
-        in_scope, first, last, kernel, smooth, 20.0, flow, np.empty(n, np.int32), score, woken,
-    )  # fmt: skip
-
-    expected = np.zeros(n)
-    for i in range(n):
-        if not in_scope[meeting[i]]:
-            continue
-        for t in range(4):
-            tf = sum(
-                float(kernel[abs(j - i)]) * counts[t, j]
-                for j in range(first[i], last[i])
-                if abs(j - i) < kernel.size
-            )
-            if tf:
-                k1, b = kernels.K1, kernels.B
-                expected[i] += (
-                    float(idf[t]) * tf * (k1 + 1) / (tf + k1 * (1 - b + b * float(smooth[i]) / 20.0))
-                )
-    np.testing.assert_allclose(score, expected, rtol=1e-4)
-    assert set(woken[:found].tolist()) == set(np.flatnonzero(expected).tolist())
-    assert not flow.any(), "scratch is left as it came"
-
-
-def test_context_cosine_is_the_cosine_to_the_averaged_vector() -> None:
-    rng = np.random.default_rng(3)
-    n, d = 30, 16
-    vectors = rng.standard_normal((n, d)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    gain = rng.uniform(0.2, 1.0, n).astype(np.float32)
-    query = vectors[4] + 0.1
-    query /= np.linalg.norm(query)
-    first, last = _bounds([n])
-    norm = np.empty(n, np.float32)
-    kernels.context_norms(vectors, gain, KERNEL_M, d, norm)
-    dots, visited = np.empty(n, np.float32), np.empty(n, np.int32)
-    everyone = np.arange(n, dtype=np.int32)
-    seen = kernels.dots_around(
-        query, vectors, everyone[:5], everyone, first, last, 6, dots, np.zeros(n, np.bool_), visited
-    )
-    assert sorted(visited[:seen].tolist()) == list(range(11))
-    out = np.empty(5, np.float32)
-    kernels.context_cosines(everyone[:5], first, last, KERNEL_M, gain, norm, dots, out)
-    for i in range(5):
-        mean = sum(
-            KERNEL_M[abs(j - i)] * gain[j] * vectors[j] for j in range(n) if abs(j - i) < KERNEL_M.size
-        )
-        assert out[i] == pytest.approx(float(query @ mean / np.linalg.norm(mean)), abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -104,16 +28,18 @@ def test_best_first_takes_the_strongest_paths(seed: int) -> None:
             target.append(t)
             weight.append(graph[v][t]["strength"])
         start[v + 1] = len(target)
-    strength, parent, depth = np.zeros(60, np.float32), np.full(60, -1, np.int32), np.zeros(60, np.int32)
-    order, touched = np.empty(60, np.int32), np.empty(60, np.int32)
-    allowed = np.ones(60, np.bool_)
-    allowed[7] = False
+    order, strength, parent = np.empty(60, np.int32), np.empty(60, np.float32), np.empty(60, np.int32)
+    scratch, done = np.zeros(60, np.float32), np.zeros(60, np.bool_)
+    meeting_of_node = np.zeros(60, np.int32)
+    meeting_of_node[7] = 1  # which is not in scope
     seeds = np.array([0, 13], np.int32)
-    reached, _ = kernels.spread_best_first(
+    reached = kernels.spread_best_first(
         seeds, np.array([1.0, 0.6], np.float32), start, np.array(target, np.int32), np.array(weight, np.float32),
-        allowed, 0.05, strength, parent, depth, np.zeros(60, np.bool_), np.empty(500, np.float32),
-        np.empty(500, np.int32), order, touched,
+        meeting_of_node, np.array([True, False]), np.float32(0.05), scratch, np.empty(60, np.int32), done,
+        np.empty(500, np.float32), np.empty(500, np.int32), np.empty(500, np.int32), order, strength, parent,
     )  # fmt: skip
+    assert not scratch.any(), "scratch is left as it came"
+    assert not done.any()
 
     graph.remove_node(7)
     graph.add_edge("all", 0, weight=0.0)
@@ -121,15 +47,15 @@ def test_best_first_takes_the_strongest_paths(seed: int) -> None:
     distance = nx.single_source_dijkstra_path_length(graph, "all")
     expected = {v: math.exp(-far) for v, far in distance.items() if v != "all" and math.exp(-far) >= 0.05}
     assert set(order[:reached].tolist()) == expected.keys()
-    for v, value in expected.items():
-        assert strength[v] == pytest.approx(value, rel=1e-4)
-    assert all(strength[a] >= strength[b] for a, b in pairwise(order[:reached]))
-    for v in order[:reached]:
-        if parent[v] >= 0:
-            assert depth[v] == depth[parent[v]] + 1
-            assert strength[v] == pytest.approx(
-                float(strength[parent[v]]) * graph[parent[v]][v]["strength"], rel=1e-5
+    for place, v in enumerate(order[:reached].tolist()):
+        assert strength[place] == pytest.approx(expected[v], rel=1e-4)
+        if parent[place] >= 0:
+            before = int(order[parent[place]])
+            assert parent[place] < place
+            assert strength[place] == pytest.approx(
+                float(strength[parent[place]]) * graph[before][v]["strength"], rel=1e-5
             )
+    assert all(a >= b for a, b in pairwise(strength[:reached]))
 
 
 def test_group_by_key_is_a_stable_sort() -> None:
@@ -140,22 +66,42 @@ def test_group_by_key_is_a_stable_sort() -> None:
     assert start.tolist() == [0, 2, 3, 6, 6]
 
 
-def test_expand_stays_inside_the_meeting_and_lists_each_turn_once() -> None:
-    first, last = _bounds([5, 5])
-    out = np.empty(10, np.int32)
-    n = kernels.expand(np.array([4, 3], np.int32), first, last, 2, np.zeros(10, np.bool_), out)
-    assert sorted(out[:n].tolist()) == [1, 2, 3, 4]
+def test_around_stays_inside_the_meeting_and_lists_each_turn_once() -> None:
+    turns = np.array([3, 4, 5], np.int32)
+    first, last = np.array([0, 0, 5], np.int32), np.array([5, 5, 10], np.int32)
+    out = np.empty(15, np.int32)
+    n = kernels.around(turns, first, last, 2, out)
+    assert out[:n].tolist() == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_meetings_are_scored_as_one_document_each() -> None:
-    start = np.array([0, 3], np.int64)
-    rows, counts = np.array([0, 1, 4], np.int32), np.array([1, 2, 1], np.int32)
-    meeting = np.array([0, 0, 1, 1, 1], np.int32)
-    out, flow = np.zeros(2, np.float32), np.zeros(2, np.float32)
-    kernels.score_meetings(
-        np.zeros(1, np.int32), start, rows, counts, meeting, np.ones(2, np.bool_), np.array([20, 10], np.float32), 2,
-        15.0, flow, out,
+def test_rare_terms_are_those_that_few_rows_say() -> None:
+    said_terms, said_end = np.array([0, 1, 2, 1, 3], np.int32), np.array([3, 3, 5], np.int64)
+    end, out = np.empty(2, np.int64), np.empty(5, np.int32)
+    kernels.rare_terms(np.array([2, 0], np.int32), said_end, said_terms, np.array([1, 2, 1, 1]), 1, end, out)
+    assert end.tolist() == [1, 3]
+    assert out[:3].tolist() == [3, 0, 2]
+
+
+def test_says_finds_every_term_of_a_row() -> None:
+    said_terms, said_end = np.array([0, 1, 2, 1, 3], np.int32), np.array([3, 3, 5], np.int64)
+    out = np.zeros((2, 3), np.bool_)
+    kernels.says(np.array([1, 3], np.int32), np.arange(3, dtype=np.int32), said_end, said_terms, out)
+    assert out.tolist() == [[True, False, True], [False, False, True]]
+
+
+def test_edges_go_both_ways_and_leave_out_the_dead() -> None:
+    start = np.zeros(6, np.int64)
+    target, weight = np.empty(18, np.int32), np.empty(18, np.float32)
+    used = kernels.link(
+        3, np.array([0, 0, 1], np.int32), np.array([True, False]), np.array([0, 0, 1], np.int32),
+        np.array([0.5, 0.5], np.float32), np.float32(0.7), np.array([1], np.int32), np.array([4], np.int32),
+        np.array([0.8], np.float32), start, target, weight,
     )  # fmt: skip
-    idf = math.log(1 + (2 - 2 + 0.5) / 2.5)
-    assert out[0] == pytest.approx(idf * 3 * 2.2 / (3 + 1.2 * (0.5 + 0.5 * 20 / 15)), rel=1e-5)
-    assert not flow.any()
+    edges = {
+        (v, int(target[e]), round(float(weight[e]), 2))
+        for v in range(5)
+        for e in range(start[v], start[v + 1])
+    }
+    one_way = {(0, 1, 0.7), (0, 3, 0.5), (1, 3, 0.5), (1, 4, 0.8)}
+    assert edges == one_way | {(b, a, w) for a, b, w in one_way}
+    assert used == 8

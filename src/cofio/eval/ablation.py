@@ -77,7 +77,7 @@ async def _rank(
     vector = np.zeros(VECTOR_DIMENSIONS, np.float32)
     vector[: semantic.size] = semantic
     hits = await corpus.runtime.index.search(vector, {Level.EPISODE: SEEDS}, in_pseudonyms(asked.filters))
-    rows = np.array([graph.row_of_memory[hit.memory_id] for hit in hits[Level.EPISODE]], np.int32)
+    rows = graph.rows_by_id.find([hit.memory_id for hit in hits[Level.EPISODE]])
     evidence = gather(graph, asked.bounds, cue.stems, vector, np.union1d(rows, cue.documents))
     ranked = {}
     for name, weights in variants.items():

@@ -136,21 +136,20 @@ async def _corpus(dataset: Dataset, runtime: Runtime) -> Corpus:
     graph = runtime.live.current
     text_of = await episode_texts(runtime.database)
     meeting_ids = {m.meeting_id: named_id("meeting", PROJECT, m.meeting_id) for m in dataset.meetings}
-    place = {block.head.meeting_id: number for number, block in enumerate(graph.blocks)}
-    turns_of: list[tuple[TurnKey, ...]] = [()] * len(graph.memory_ids)
+    turns_of: list[tuple[TurnKey, ...]] = [()] * graph.episodes
     for meeting in dataset.meetings:
-        number = place.get(meeting_ids[meeting.meeting_id])
+        number = graph.meeting_of_id.get(meeting_ids[meeting.meeting_id])
         if number is None:
             continue
         first, last = int(graph.meeting_rows[number]), int(graph.meeting_rows[number + 1])
-        texts = [text_of[graph.memory_ids[row]] for row in range(first, last)]
+        texts = [text_of[graph.memory_id(row)] for row in range(first, last)]
         for row, turns in zip(range(first, last), align(texts, meeting), strict=True):
             turns_of[row] = turns
     return Corpus(
         dataset=dataset,
         runtime=runtime,
         turns_of=tuple(turns_of),
-        row_of_memory=graph.row_of_memory,
+        row_of_memory={graph.memory_id(row): row for row in range(graph.episodes)},
         meeting_ids=meeting_ids,
     )
 

@@ -18,7 +18,7 @@ from cofio.eval.measures import Figure, auroc, average
 from cofio.eval.rankings import DIRECT
 from cofio.graph.blocks import TURN_WORDS
 from cofio.query import recall
-from cofio.records import SEMANTIC_DIMENSIONS, Answer, Episode, Filters, MemoryType, Question
+from cofio.records import Answer, Episode, Filters, MemoryType, Question
 from cofio.show import progress_bar
 from cofio.store.meetings import episode_texts
 from cofio.text.owners import owners
@@ -210,10 +210,9 @@ def _without_names(
 def _segmentation(corpus: Corpus) -> Figure:
     """Mean over meetings of the F1 of context boundaries within five turns of the gold's, each matched once."""
     graph = corpus.runtime.live.current
-    place = {block.head.meeting_id: number for number, block in enumerate(graph.blocks)}
     scores = []
     for meeting_id, starts in corpus.dataset.topic_starts.items():
-        number = place[corpus.meeting_ids[meeting_id]]
+        number = graph.meeting_of_id[corpus.meeting_ids[meeting_id]]
         first, last = int(graph.meeting_rows[number]), int(graph.meeting_rows[number + 1])
         # Distances are counted in turns of five words or more.
         before = np.concatenate(([0], np.cumsum(graph.words[first:last] >= TURN_WORDS)))
@@ -248,7 +247,6 @@ async def _types(corpus: Corpus) -> Mapping[str, Figure]:
     """Share of actions and decisions with a flagged turn, 2 % of each meeting flagged; owners of actions."""
     graph = corpus.runtime.live.current
     text_of = await episode_texts(corpus.runtime.database)
-    place = {block.head.meeting_id: number for number, block in enumerate(graph.blocks)}
     hits: dict[str, list[float]] = {}
     first_right: list[float] = []
     among_two: list[float] = []
@@ -256,13 +254,13 @@ async def _types(corpus: Corpus) -> Mapping[str, Figure]:
     for item in corpus.dataset.items:
         of_meeting.setdefault(item.meeting_id, []).append(item)
     for meeting in corpus.dataset.meetings:
-        number = place.get(corpus.meeting_ids[meeting.meeting_id])
+        number = graph.meeting_of_id.get(corpus.meeting_ids[meeting.meeting_id])
         if number is None:
             continue
         rows = range(int(graph.meeting_rows[number]), int(graph.meeting_rows[number + 1]))
         episodes = [
             Episode(
-                text=text_of[graph.memory_ids[row]],
+                text=text_of[graph.memory_id(row)],
                 position=i,
                 words=int(graph.words[row]),
                 speaker=graph.lexicons.speakers[speaker]
@@ -271,7 +269,7 @@ async def _types(corpus: Corpus) -> Mapping[str, Figure]:
             )
             for i, row in enumerate(rows)
         ]
-        typed = classify(episodes, graph.vectors[rows.start : rows.stop, :SEMANTIC_DIMENSIONS])
+        typed = classify(episodes, graph.semantic(slice(rows.start, rows.stop)))
         positions: dict[str, list[int]] = {}
         for i, row in enumerate(rows):
             for _, turn_id in corpus.turns_of[row]:

@@ -14,7 +14,7 @@ from cofio.cue import Cue, read_cue
 from cofio.eval.corpus import Corpus
 from cofio.eval.datasets import TurnKey
 from cofio.graph import kernels
-from cofio.graph.blocks import TURN_WORDS
+from cofio.graph.blocks import KERNEL_L, KERNEL_M, TURN_WORDS
 from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import term_weights, unit_range
 from cofio.query import recall
@@ -64,7 +64,7 @@ async def dense(corpus: Corpus, asked: Asked) -> Ranking:
 async def bm25(corpus: Corpus, asked: Asked) -> Ranking:
     """By BM25 of "speaker: text" alone."""
     rows = _turns(corpus, asked)
-    return _best(corpus, rows, _bm25(corpus, asked)[rows])
+    return _best(corpus, rows, _bm25(corpus, asked, rows))
 
 
 async def hybrid(corpus: Corpus, asked: Asked) -> Ranking:
@@ -151,7 +151,8 @@ def _question(asked: Asked, *, activation: bool) -> Question:
 def _turns(corpus: Corpus, asked: Asked) -> Int32s:
     """Every row in scope of five words or more."""
     graph = corpus.runtime.live.current
-    return np.flatnonzero(asked.bounds.rows & (graph.words >= TURN_WORDS)).astype(np.int32)
+    rows = np.flatnonzero(graph.words >= TURN_WORDS).astype(np.int32)
+    return rows[asked.bounds.passes(graph, rows)]
 
 
 def _cosines(corpus: Corpus, asked: Asked, rows: Int32s) -> Float32s:
@@ -160,21 +161,23 @@ def _cosines(corpus: Corpus, asked: Asked, rows: Int32s) -> Float32s:
     return values
 
 
-def _bm25(corpus: Corpus, asked: Asked) -> Float32s:
+def _bm25(corpus: Corpus, asked: Asked, rows: Int32s) -> Float32s:
+    """BM25 of the rows' own words."""
     graph = corpus.runtime.live.current
-    totals = asked.bounds.meetings @ graph.turn_totals
-    turns = max(float(totals[0]), 1.0)
-    terms, idf, _, _ = term_weights(graph, asked.bounds, asked.cue.stems, turns)
-    scores = np.zeros(len(graph.memory_ids), np.float32)
-    kernels.score_terms(
-        terms, idf, graph.posting_start, graph.posting_row, graph.posting_count, graph.meeting_of_row,
-        asked.bounds.meetings, graph.length, max(float(totals[3]) / turns, 1.0), scores, np.empty(scores.size, np.int32),
+    turns, _, _, length = (asked.bounds.meetings @ graph.meeting_totals).tolist()
+    terms, idf, _, _ = term_weights(graph, asked.bounds, asked.cue.stems, max(turns, 1.0))
+    mean = np.float32(max(length / max(turns, 1.0), 1.0))
+    scores = np.zeros((3, rows.size), np.float32)
+    kernels.spread_terms(
+        rows, terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
+        graph.posting_count, graph.meeting_of_row, graph.meeting_rows, graph.turn_of_row, KERNEL_M, KERNEL_L,
+        graph.smooth_m, graph.smooth_l, mean, mean, graph.length, mean, *scores,
     )  # fmt: skip
-    return scores
+    return np.asarray(scores[0])
 
 
 def _hybrid(corpus: Corpus, asked: Asked, rows: Int32s) -> Float32s:
-    terms, cosines = _bm25(corpus, asked)[rows], _cosines(corpus, asked, rows)
+    terms, cosines = _bm25(corpus, asked, rows), _cosines(corpus, asked, rows)
     return WEIGHTS.hybrid_terms * unit_range(terms) + (1 - WEIGHTS.hybrid_terms) * unit_range(cosines)
 
 

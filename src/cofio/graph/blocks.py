@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofio.graph import kernels
+from cofio.graph.ids import Ids, packed
 from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Float32s, Int32s, Int64s, MemoryType
 from cofio.text.terms import stems
 from cofio.text.titles import names, title_key
@@ -29,15 +30,20 @@ _FIRST_PERSON: Final = re.compile(
 )
 _SECOND_PERSON: Final = re.compile(r"\b(?:you|you['’]\w+|your|yours|yourself)\b", re.IGNORECASE)
 
+# Vectors are kept as fixed-point numbers of 16 bits, half the room of floats: every number of a vector is in
+# [−1, 1], the rounding is below 2e-5, and an inner product is off by some 1e-5.
+VECTOR_SCALE: Final = 32767.0
+Int16s = NDArray[np.int16]
+
 TYPE_CODES: Final = {kind: code for code, kind in enumerate(MemoryType)}
 
 
 class Lexicon:
     """An append-only numbering of strings. Graphs of any version share it, so numbers never change."""
 
-    def __init__(self) -> None:
-        self._number: dict[str, int] = {}
-        self._word: list[str] = []
+    def __init__(self, words: Iterable[str] = ()) -> None:
+        self._word = list(words)
+        self._number = {word: number for number, word in enumerate(self._word)}
 
     def __len__(self) -> int:
         return len(self._word)
@@ -55,6 +61,10 @@ class Lexicon:
     def find(self, word: str) -> int:
         """The number of `word`, or −1."""
         return self._number.get(word, -1)
+
+    def words(self) -> tuple[str, ...]:
+        """All words in the order of their numbers."""
+        return tuple(self._word)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +100,9 @@ class EpisodeRow:
 class ContextRow:
     """What the graph reads of a stored context; it covers episodes `first` to `last`, exclusive."""
 
-    node: int
     memory_id: str
     first: int
     last: int
-    vector: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +122,15 @@ class MeetingHead:
 class MeetingBlock:
     """The arrays of one meeting. Row i is its i-th episode, turn k its k-th episode of ≥ 5 words.
 
-    Numbers of terms, speakers, projects and series are those of the shared lexicons; −1 stands for none.
+    Numbers of terms, speakers, projects and series are those of the shared lexicons; −1 stands for none. A *pair*
+    is a term that the meeting says; its postings lie together, in the order of the rows.
     """
 
     head: MeetingHead
     project: int
     series: int
     nodes: Int64s  # (n,) row ids in the truth
-    memory_ids: tuple[str, ...]
+    ids: Ids  # (n, 2)
     words: Int32s  # (n,)
     types: NDArray[np.int8]  # (n,) numbers of TYPE_CODES
     speakers: Int32s  # (n,)
@@ -129,48 +138,57 @@ class MeetingBlock:
     first_person: Bools  # (n,) says "I", "my", "we" ...
     second_person: Bools  # (n,) says "you", "your" ...
     length: Int32s  # (n,) stems of "speaker: text"
-    vectors: Float32s  # (n, 400)
-    posting_term: Int32s  # (p,) sorted by row
-    posting_row: Int32s  # (p,)
-    posting_count: Int32s  # (p,)
+    vectors: Int16s  # (n, 400) fixed point
+    centroid: Int16s  # (400,) mean of the turns' vectors, semantic part of unit norm
+    said_terms: Int32s  # (p,) terms of row 0, then of row 1 ...
+    said_end: Int64s  # (n,) where the terms of each row end
+    pairs: Int32s  # (t, 6) see `PAIR_*`
+    posting_row: Int32s  # (p,) postings in the order of the pairs
+    posting_count: NDArray[np.uint16]  # (p,)
     row_of_turn: Int32s  # (k,)
+    turn_of_row: Int32s  # (n,) −1 for an utterance of fewer than five words
     gain: Float32s  # (k,) min(1, words / 20)
     norm_m: Float32s  # (k,) norm of the kernel-averaged vector, kernel M
     norm_l: Float32s  # (k,)
     smooth_m: Float32s  # (k,) kernel-smoothed length
     smooth_l: Float32s  # (k,)
-    context_nodes: Int64s  # (c,)
-    context_ids: tuple[str, ...]
+    context_ids: Ids  # (c, 2)
     context_first: Int32s  # (c,)
     context_last: Int32s  # (c,) exclusive
-    context_vectors: Float32s  # (c, 400)
     answer_row: Int32s  # (a,)
     answer_target: Int64s  # (a,) row id of the question in the truth, perhaps of another meeting
-    answer_weight: Float32s  # (a,)
     title_key: int  # of a document; 0 in a meeting
     name_row: Int32s  # (t,) of a document: rows with the keys of what they may name (`cofio.text.titles`)
     name_key: Int64s  # (t,)
+
+
+# The columns of `pairs`: the term; where its postings begin among the meeting's, and how many there are; the sum of
+# its counts; the turns that say it; its greatest count in one row. In the graph the first column is the meeting.
+PAIR_TERM, PAIR_START, PAIR_SIZE, PAIR_COUNT, PAIR_TURNS, PAIR_MOST = range(6)
 
 
 def build_block(
     head: MeetingHead,
     episodes: Sequence[EpisodeRow],
     contexts: Sequence[ContextRow],
-    answers: Iterable[tuple[int, int, float]],
+    answers: Iterable[tuple[int, int]],
     lexicons: Lexicons,
 ) -> MeetingBlock:
     """The arrays of a meeting, from its rows in the order of their positions.
 
-    `answers` holds (row id of the answer, row id of the question, weight). Terms and names not met before are
-    added to the lexicons. Cost: the words of the meeting, and turns × 25 × 384 for the norms.
+    `answers` holds (row id of the answer, row id of the question). Terms and names not met before are added to the
+    lexicons. Cost: the words of the meeting, and turns × 25 × 384 for the norms.
     """
     n = len(episodes)
     vectors = _stack([episode.vector for episode in episodes])
     words = np.fromiter((episode.words for episode in episodes), np.int32, n)
     title = head.title if head.document else None
-    posting_term, posting_row, posting_count, length = _postings(episodes, title, lexicons.terms)
+    said_terms, said_row, said_count, length = _said(episodes, title, lexicons.terms)
     named = [sorted(names(head.project, e.content)) if head.document else [] for e in episodes]
     row_of_turn = np.flatnonzero(words >= TURN_WORDS).astype(np.int32)
+    turn_of_row = np.full(n, -1, np.int32)
+    turn_of_row[row_of_turn] = np.arange(row_of_turn.size, dtype=np.int32)
+    pairs, posting_row, posting_count = _pairs(said_terms, said_row, said_count, turn_of_row)
     gain = np.minimum(1.0, words[row_of_turn] / FULL_WEIGHT_WORDS).astype(np.float32)
     turn_vectors = np.ascontiguousarray(vectors[row_of_turn, :SEMANTIC_DIMENSIONS])
     turn_length = length[row_of_turn].astype(np.float32)
@@ -183,13 +201,13 @@ def build_block(
         kernels.smooth_lengths(turn_length, kernel, smooth[name])
     nodes = np.fromiter((episode.node for episode in episodes), np.int64, n)
     row_of_node = {int(node): row for row, node in enumerate(nodes)}
-    answer_list = [(row_of_node[source], target, weight) for source, target, weight in answers]
+    answer_list = [(row_of_node[source], target) for source, target in answers]
     return MeetingBlock(
         head=head,
         project=lexicons.projects.add(head.project),
         series=lexicons.series.add(head.series) if head.series is not None else -1,
         nodes=nodes,
-        memory_ids=tuple(episode.memory_id for episode in episodes),
+        ids=packed([episode.memory_id for episode in episodes]),
         words=words,
         types=np.fromiter((TYPE_CODES[episode.memory_type] for episode in episodes), np.int8, n),
         speakers=np.fromiter(
@@ -204,36 +222,43 @@ def build_block(
         first_person=np.fromiter((bool(_FIRST_PERSON.search(e.content)) for e in episodes), np.bool_, n),
         second_person=np.fromiter((bool(_SECOND_PERSON.search(e.content)) for e in episodes), np.bool_, n),
         length=length,
-        vectors=vectors,
-        posting_term=posting_term,
+        vectors=fixed_point(vectors),
+        centroid=fixed_point(_centroid(gain, vectors[row_of_turn])),
+        said_terms=said_terms,
+        said_end=np.searchsorted(said_row, np.arange(n), "right"),
+        pairs=pairs,
         posting_row=posting_row,
         posting_count=posting_count,
         row_of_turn=row_of_turn,
+        turn_of_row=turn_of_row,
         gain=gain,
         norm_m=norms["m"],
         norm_l=norms["l"],
         smooth_m=smooth["m"],
         smooth_l=smooth["l"],
-        context_nodes=np.fromiter((context.node for context in contexts), np.int64, len(contexts)),
-        context_ids=tuple(context.memory_id for context in contexts),
+        context_ids=packed([context.memory_id for context in contexts]),
         context_first=np.fromiter((context.first for context in contexts), np.int32, len(contexts)),
         context_last=np.fromiter((context.last for context in contexts), np.int32, len(contexts)),
-        context_vectors=_stack([context.vector for context in contexts]),
-        answer_row=np.array([row for row, _, _ in answer_list], np.int32),
-        answer_target=np.array([target for _, target, _ in answer_list], np.int64),
-        answer_weight=np.array([weight for _, _, weight in answer_list], np.float32),
+        answer_row=np.array([row for row, _ in answer_list], np.int32),
+        answer_target=np.array([target for _, target in answer_list], np.int64),
         title_key=title_key(head.project, head.title) if head.document else 0,
         name_row=np.repeat(np.arange(n, dtype=np.int32), [len(keys) for keys in named]),
         name_key=np.array([key for keys in named for key in keys], np.int64),
     )
 
 
-def _postings(
+def fixed_point(vectors: Float32s) -> Int16s:
+    """Vectors of numbers in [−1, 1] as the graph keeps them."""
+    return np.asarray(np.rint(np.clip(vectors, -1.0, 1.0) * VECTOR_SCALE), np.int16)
+
+
+def _said(
     episodes: Sequence[EpisodeRow], title: str | None, terms: Lexicon
 ) -> tuple[Int32s, Int32s, Int32s, Int32s]:
-    posting_term: list[int] = []
-    posting_row: list[int] = []
-    posting_count: list[int] = []
+    """(terms, rows, counts) of what each row says, row by row, and how many stems each row has."""
+    term: list[int] = []
+    row_of: list[int] = []
+    count: list[int] = []
     length = np.zeros(len(episodes), np.int32)
     for row, episode in enumerate(episodes):
         named = episode.speaker or title
@@ -243,15 +268,31 @@ def _postings(
             number = terms.add(stem)
             counts[number] = counts.get(number, 0) + 1
         length[row] = sum(counts.values())
-        posting_term += counts.keys()
-        posting_count += counts.values()
-        posting_row += [row] * len(counts)
-    return (
-        np.array(posting_term, np.int32),
-        np.array(posting_row, np.int32),
-        np.array(posting_count, np.int32),
-        length,
-    )
+        term += counts.keys()
+        count += counts.values()
+        row_of += [row] * len(counts)
+    return np.array(term, np.int32), np.array(row_of, np.int32), np.array(count, np.int32), length
+
+
+def _pairs(
+    terms: Int32s, rows: Int32s, counts: Int32s, turn_of_row: Int32s
+) -> tuple[Int32s, Int32s, NDArray[np.uint16]]:
+    """The pairs of a meeting, ascending by term, and its postings in their order."""
+    order = np.argsort(terms, kind="stable")
+    rows, counts = rows[order], counts[order]
+    found, start, size = np.unique(terms[order], return_index=True, return_counts=True)
+    pairs = np.empty((found.size, 6), np.int32)
+    pairs[:, PAIR_TERM], pairs[:, PAIR_START], pairs[:, PAIR_SIZE] = found, start, size
+    if found.size:
+        pairs[:, PAIR_COUNT] = np.add.reduceat(counts, start)
+        pairs[:, PAIR_TURNS] = np.add.reduceat((turn_of_row[rows] >= 0).astype(np.int32), start)
+        pairs[:, PAIR_MOST] = np.maximum.reduceat(counts, start)
+    return pairs, rows, np.minimum(counts, np.iinfo(np.uint16).max).astype(np.uint16)
+
+
+def _centroid(gain: Float32s, vectors: Float32s) -> Float32s:
+    total = gain @ vectors if gain.size else np.zeros(VECTOR_DIMENSIONS, np.float32)
+    return np.asarray(total / max(float(np.linalg.norm(total[:SEMANTIC_DIMENSIONS])), 1e-9), np.float32)
 
 
 def _stack(blobs: Sequence[bytes]) -> Float32s:

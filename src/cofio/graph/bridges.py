@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cofio.graph.csr import DEFINITION_WEIGHT, NEXT_WEIGHT, MemoryGraph
+from cofio.graph import kernels
+from cofio.graph.csr import MemoryGraph
+from cofio.graph.ledger import DEFINITION_WEIGHT, NEXT_WEIGHT
 from cofio.graph.spread import defined_by, unit_range
-from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s
+from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s, Int64s
+from cofio.text.terms import stems
 
 # + .6 · .6^(k'−k−1) for the k'-th meeting of a series if the question is asked of its k-th: share of follow-ups of
 # an item found in five bridges .22 → .43 on ethpm dev; .3 gives .38, 1 gives .42.
@@ -88,51 +92,70 @@ def find_bridges(
     """
     if not direct:
         return ()
-    rows = np.union1d(candidates.rows, candidates.named).astype(np.int32)
-    u = np.zeros(rows.size, np.float32)
-    u[np.searchsorted(rows, candidates.rows)] = unit_range(candidates.scores)
-    score = u + LATER_WEIGHT * _later(graph, candidates.asked_of)[graph.meeting_of_row[rows]]
-    score[np.searchsorted(rows, candidates.named)] += NAME_WEIGHT * candidates.shares
+    rows, u, score = candidates.rows, unit_range(candidates.scores), None
+    if candidates.named.size:
+        rows = np.union1d(candidates.rows, candidates.named).astype(np.int32)
+        u = np.zeros(rows.size, np.float32)
+        u[np.searchsorted(rows, candidates.rows)] = unit_range(candidates.scores)
+        score = u.copy()
+        score[np.searchsorted(rows, candidates.named)] += NAME_WEIGHT * candidates.shares
+    score = u.copy() if score is None else score
+    if candidates.asked_of:
+        score += LATER_WEIGHT * _later(graph, candidates.asked_of)[graph.meeting_of_row[rows]]
     beyond = float(u[np.isin(rows, direct)].min(initial=1.0))
-    anchors = [
-        _Holds(
-            row=row,
-            concepts=_concepts_of(graph, row),
-            terms=_rare_terms(graph, row),
-            defined=frozenset(defined_by(graph, np.array([row], np.int32)).tolist()),
-        )
-        for row in woken
-    ]
+    order = _first(score, rows, DEPTH + len(direct))
+    tried = rows[order]
+    linked = _Linked.of(graph, np.array(woken, np.int32), tried)
+    definitions = _definitions(graph, woken)
+    meetings = linked.meetings[len(woken) :]
+    of_direct = graph.meeting_of_row[np.array(direct, np.int32)].tolist()
     links: list[Link] = []
-    for i in np.lexsort((rows, -score))[: DEPTH + len(direct)]:
-        row = int(rows[i])
-        beside = [hit for hit in direct if _too_near(graph, row, hit)]
+    for place, (row, worth, shown) in enumerate(
+        zip(tried.tolist(), score[order].tolist(), u[order].tolist(), strict=True)
+    ):
+        meeting = meetings[place]
+        beside = [
+            hit for hit, of in zip(direct, of_direct, strict=True) if of == meeting and abs(row - hit) <= NEAR
+        ]
         # The rest of a document that was found is no bridge to it.
-        if row in beside or (beside and (u[i] <= beyond or graph.documents[graph.meeting_of_row[row]])):
+        if row in beside or (beside and (shown <= beyond or graph.documents[meeting])):
             continue
-        if not beside and any(_too_near(graph, row, link.row) for link in links):
+        if not beside and any(
+            abs(row - link.row) <= NEAR and graph.meeting_of_row[link.row] == meeting for link in links
+        ):
             continue
-        made = _link(graph, row, beside, anchors)
+        if beside:
+            made: Link | None = _beside(row, beside)
+        elif row in definitions:
+            made = _link(row, definitions[row], DEFINITION_WEIGHT, defines=True)
+        else:
+            shared = _shared_names(graph, row, woken) if graph.documents[meeting] else None
+            made = shared or linked.link(graph, place)
         if made is None:
             continue
-        novelty = 1.0 - float(graph.vectors[row, :SEMANTIC_DIMENSIONS] @ query[:SEMANTIC_DIMENSIONS])
-        links.append(replace(made, score=float(score[i]), novelty=min(1.0, max(0.0, novelty))))
+        novelty = 1.0 - _cosine(graph, row, query)
+        links.append(replace(made, score=worth, novelty=min(1.0, max(0.0, novelty))))
         if len(links) == LIMIT:
             break
     return tuple(links)
 
 
-def _too_near(graph: MemoryGraph, a: int, b: int) -> bool:
-    return bool(graph.meeting_of_row[a] == graph.meeting_of_row[b]) and abs(a - b) <= NEAR
+def _first(score: Float32s, rows: Int32s, limit: int) -> Int64s:
+    """The places of the best `limit` scores, best first, ties to the lower row."""
+    places = np.arange(rows.size)
+    if rows.size > limit:
+        places = np.flatnonzero(score >= -np.partition(-score, limit - 1)[limit - 1])
+    return places[np.lexsort((rows[places], -score[places]))][:limit]
 
 
 def _later(graph: MemoryGraph, asked_of: Sequence[int]) -> Float32s:
     """.6^(k'−k−1) of each meeting that follows one that was asked of in its series; 0 for all others."""
-    later = np.zeros(len(graph.blocks), np.float32)
+    later = np.zeros(graph.alive.size, np.float32)
     for meeting in asked_of:
         series, day = graph.meeting_series[meeting], graph.meeting_day[meeting]
         following = np.flatnonzero(
-            (graph.meeting_series == series)
+            graph.alive
+            & (graph.meeting_series == series)
             & (graph.meeting_project == graph.meeting_project[meeting])
             & (graph.meeting_day > day)
             & (series >= 0)
@@ -144,121 +167,151 @@ def _later(graph: MemoryGraph, asked_of: Sequence[int]) -> Float32s:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Holds:
-    """What a row can be linked by."""
+class _Linked:
+    """Which anchor each row that was tried is linked to most strongly by rare terms and concepts.
 
-    row: int
-    concepts: frozenset[int]
-    terms: dict[int, float]
-    defined: frozenset[int]  # rows of documents
-
-
-def _link(graph: MemoryGraph, row: int, beside: Sequence[int], anchors: Sequence[_Holds]) -> Link | None:
-    """The strongest nameable link of `row`, to a hit beside it or else to one of the anchors in another meeting.
-
-    Its score and its novelty are not filled in.
+    Place i of everything but `anchors` and `rows` is the i-th anchor, or after them all a row.
     """
-    if beside:
-        nearest = min(beside, key=lambda hit: (abs(row - hit), hit))
-        return Link(
-            row=row,
-            anchor=nearest,
-            turns=row - nearest,
-            score=0.0,
-            strength=NEXT_WEIGHT ** abs(row - nearest),
-            novelty=0.0,
+
+    anchors: Int32s
+    rows: Int32s
+    meetings: list[int]
+    terms: Int32s  # rare ones that each says itself; those of place i end at term_end[i]
+    term_end: Int64s
+    idf: NDArray[np.float64]  # of `terms`, over the whole graph
+    concepts: Int32s  # that are rare enough to connect; those of place i end at concept_end[i]
+    concept_end: Int64s
+    best: list[int]
+    strength: list[float]
+
+    @classmethod
+    def of(cls, graph: MemoryGraph, anchors: Int32s, rows: Int32s) -> _Linked:
+        both = np.concatenate((anchors, rows))
+        turns = max(graph.row_of_turn.size, 1)
+        term_end, terms = _rare_terms(graph, both, max(LEAST_RARE, RARE_SHARE * turns))
+        idf = np.log(1.0 + turns / np.maximum(graph.term_rows[terms], 1))
+        start = graph.row_concept_start
+        concept_end = np.empty(both.size, np.int64)
+        concepts = np.empty(int((start[both + 1] - start[both]).sum()), np.int32)
+        kernels.rare_concepts(
+            both, start, graph.row_concepts, graph.concept_start, max(COMMON_MENTIONS, COMMON_SHARE * turns), concept_end,
+            concepts,
+        )  # fmt: skip
+        meetings = graph.meeting_of_row[both]
+        best, strength = np.empty(both.size, np.int32), np.empty(both.size)
+        kernels.strongest_links(
+            both, anchors.size, meetings, term_end, terms, idf, concept_end, concepts, graph.vectors, SEMANTIC_DIMENSIONS, STEM_COSINE, LEAST_STRENGTH, best, strength,
+        )  # fmt: skip
+        return cls(
+            anchors=anchors,
+            rows=rows,
+            meetings=meetings.tolist(),
+            terms=terms,
+            term_end=term_end,
+            idf=idf,
+            concepts=concepts,
+            concept_end=concept_end,
+            best=best.tolist(),
+            strength=strength.tolist(),
         )
-    meeting = int(graph.meeting_of_row[row])
-    for anchor in anchors:
-        if row in anchor.defined:
-            return Link(
-                row=row, anchor=anchor.row, defines=True, score=0.0, strength=DEFINITION_WEIGHT, novelty=0.0
-            )
-    semantic = graph.vectors[row, :SEMANTIC_DIMENSIONS]
-    if graph.documents[meeting] and (link := _shared_names(graph, row, anchors)):
-        return link
-    concepts = _concepts_of(graph, row)
-    terms = _rare_terms(graph, row)
-    best: Link | None = None
-    for anchor in anchors:
-        if int(graph.meeting_of_row[anchor.row]) == meeting:
-            continue
-        shared = concepts & anchor.concepts
-        common = terms.keys() & anchor.terms.keys()
-        if not shared and not common:
-            continue
-        cosine = max(0.0, float(semantic @ graph.vectors[anchor.row, :SEMANTIC_DIMENSIONS]))
-        if not shared and len(common) < 2 and cosine < STEM_COSINE:
-            continue
-        weight = sum(terms[term] for term in common) / max(sum(terms.values()), 1e-9)
-        strength = min(1.0, 0.5 * cosine + 0.5 * min(1.0, weight + (0.5 if shared else 0.0)))
-        if strength >= LEAST_STRENGTH and (best is None or strength > best.strength):
-            best = Link(
-                row=row,
-                anchor=anchor.row,
-                concept=min(shared, key=lambda c: (_mentions_of(graph, c), c), default=None),
-                stems=tuple(
-                    graph.lexicons.terms[term] for term in sorted(common, key=lambda t: (-terms[t], t))[:3]
-                ),
-                score=0.0,
-                strength=strength,
-                novelty=0.0,
-            )
-    return best
+
+    def link(self, graph: MemoryGraph, row: int) -> Link | None:
+        """The link of the row at place `row` among the rows, None if it has none."""
+        place = self.anchors.size + row
+        at = self.best[place]
+        if at < 0:
+            return None
+        terms = self._terms(place)
+        common = sorted(terms.keys() & self._terms(at).keys(), key=lambda term: (-terms[term], term))
+        shared = self._concepts(place) & self._concepts(at)
+        return _link(
+            int(self.rows[row]),
+            int(self.anchors[at]),
+            self.strength[place],
+            concept=min(shared, key=lambda concept: (_mentions_of(graph, concept), concept), default=None),
+            stems=tuple(graph.lexicons.terms[term] for term in common[:3]),
+        )
+
+    def _terms(self, place: int) -> dict[int, float]:
+        held = slice(self.term_end[place - 1] if place else 0, self.term_end[place])
+        return dict(zip(self.terms[held].tolist(), self.idf[held].tolist(), strict=True))
+
+    def _concepts(self, place: int) -> frozenset[int]:
+        held = slice(self.concept_end[place - 1] if place else 0, self.concept_end[place])
+        return frozenset(self.concepts[held].tolist())
 
 
-def _shared_names(graph: MemoryGraph, row: int, anchors: Sequence[_Holds]) -> Link | None:
+def _rare_terms(graph: MemoryGraph, rows: Int32s, most: float) -> tuple[Int64s, Int32s]:
+    """(end, terms): what each row says itself that at most `most` rows say. "Ann: …" is no mention of Ann."""
+    said = graph.said_end[rows] - np.where(rows > 0, graph.said_end[rows - 1], 0)
+    end, terms = np.empty(rows.size, np.int64), np.empty(int(said.sum()), np.int32)
+    kernels.rare_terms(rows, graph.said_end, graph.said_terms, graph.term_rows, most, end, terms)
+    terms = terms[: int(end[-1])]
+    count = np.diff(end, prepend=0)
+    of = np.repeat(graph.speakers[rows], count)
+    own = np.zeros(terms.size, np.bool_)
+    for speaker in np.unique(of[of >= 0]).tolist():
+        for term in map(graph.lexicons.terms.find, stems(graph.lexicons.speakers[speaker])):
+            own |= (terms == term) & (of == speaker)
+    row_of = np.repeat(np.arange(rows.size), count)[~own]
+    return np.searchsorted(row_of, np.arange(rows.size), "right"), terms[~own]
+
+
+def _definitions(graph: MemoryGraph, woken: Sequence[int]) -> Mapping[int, int]:
+    """The rows whose document's title a woken row names, with the first that does."""
+    found: dict[int, int] = {}
+    for row in woken if graph.definition_rows.size else ():
+        for defined in defined_by(graph, np.array([row], np.int32)).tolist():
+            found.setdefault(defined, row)
+    return found
+
+
+def _beside(row: int, beside: Sequence[int]) -> Link:
+    """The link to the hit that was said nearest; score and novelty are not filled in."""
+    nearest = min(beside, key=lambda hit: (abs(row - hit), hit))
+    return _link(row, nearest, NEXT_WEIGHT ** abs(row - nearest), turns=row - nearest)
+
+
+def _link(
+    row: int,
+    anchor: int,
+    strength: float,
+    *,
+    turns: int = 0,
+    defines: bool = False,
+    names: tuple[int, ...] = (),
+    concept: int | None = None,
+    stems: tuple[str, ...] = (),
+) -> Link:
+    """A link whose score and novelty are not filled in."""
+    return Link(
+        row=row, anchor=anchor, turns=turns, defines=defines, names=names, concept=concept, stems=stems, score=0.0,
+        strength=strength, novelty=0.0,
+    )  # fmt: skip
+
+
+def _shared_names(graph: MemoryGraph, row: int, anchors: Sequence[int]) -> Link | None:
     """The link to the first anchor of another document that holds a rare name of `row`."""
     keys, held_start, _ = graph.rows_of_name
     start, names = graph.names_of_row
     own = names[start[row] : start[row + 1]]
+    if not own.size:
+        return None
     for anchor in anchors:
-        common = np.intersect1d(own, names[start[anchor.row] : start[anchor.row + 1]])
-        if common.size and graph.meeting_of_row[anchor.row] != graph.meeting_of_row[row]:
+        common = np.intersect1d(own, names[start[anchor] : start[anchor + 1]])
+        if common.size and graph.meeting_of_row[anchor] != graph.meeting_of_row[row]:
             held = held_start[common + 1] - held_start[common]
-            return Link(
-                row=row,
-                anchor=anchor.row,
-                names=tuple(keys[common[held == held.min()]].tolist()),
-                score=0.0,
-                strength=1.0 / float(np.log2(held.min())),
-                novelty=0.0,
-            )
+            found = tuple(keys[common[held == held.min()]].tolist())
+            return _link(row, anchor, 1.0 / float(np.log2(held.min())), names=found)
     return None
-
-
-def _concepts_of(graph: MemoryGraph, row: int) -> frozenset[int]:
-    """The concepts that a row mentions and that are rare enough to connect."""
-    start, concepts = graph.concepts_of_row
-    most = max(COMMON_MENTIONS, COMMON_SHARE * graph.row_of_turn.size)
-    return frozenset(
-        c for c in concepts[start[row] : start[row + 1]].tolist() if _mentions_of(graph, c) <= most
-    )
 
 
 def _mentions_of(graph: MemoryGraph, concept: int) -> int:
     return int(graph.concept_start[concept + 1] - graph.concept_start[concept])
 
 
-def _rare_terms(graph: MemoryGraph, row: int) -> dict[int, float]:
-    """The rare terms that a row says itself, with their IDF over the whole graph."""
-    meeting = int(graph.meeting_of_row[row])
-    block = graph.blocks[meeting]
-    local = row - int(graph.meeting_rows[meeting])
-    low, high = np.searchsorted(block.posting_row, (local, local + 1))
-    n = max(graph.row_of_turn.size, 1)
-    terms = block.posting_term[low:high]
-    frequency = graph.posting_start[terms + 1] - graph.posting_start[terms]
-    speaker = _speaker_terms(graph, row)
-    most = max(LEAST_RARE, RARE_SHARE * n)
-    return {
-        int(term): float(np.log(1.0 + n / held))
-        for term, held in zip(terms, frequency, strict=True)
-        if held <= most and term not in speaker
-    }
-
-
-def _speaker_terms(graph: MemoryGraph, row: int) -> frozenset[int]:
-    """The terms of the speaker's own name: "Ann: …" is no mention of Ann."""
-    speaker = int(graph.speakers[row])
-    return graph.terms_of_speaker.get(speaker, frozenset())
+def _cosine(graph: MemoryGraph, row: int, other: Float32s) -> float:
+    """The cosine of a row's vector to the semantic part of another."""
+    out = np.empty(1, np.float32)
+    kernels.dots_of_rows(other[:SEMANTIC_DIMENSIONS], graph.vectors, np.array([row], np.int32), out)
+    return float(out[0])

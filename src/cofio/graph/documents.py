@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from cofio.graph import kernels
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.spread import Evidence, defined_by
 from cofio.records import Float32s, Int32s
@@ -68,7 +69,7 @@ def spread_through_names(
         for name in names[start[passage[0]] : start[passage[0] + 1]]:
             rows = held[held_start[name] : held_start[name + 1]]
             for row in rows.tolist():
-                worth[row] = worth.get(row, 0.0) + np.log1p(len(graph.memory_ids) / rows.size) / rows.size
+                worth[row] = worth.get(row, 0.0) + np.log1p(graph.counts["episodes"] / rows.size) / rows.size
         worth.pop(int(passage[0]), None)
         if not worth:
             continue
@@ -90,13 +91,6 @@ def _holds(
     graph: MemoryGraph, terms: Int32s, rows: Int32s
 ) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
     """(terms, rows): which row says which term."""
-    return (
-        np.stack(
-            [
-                np.isin(rows, graph.posting_row[graph.posting_start[term] : graph.posting_start[term + 1]])
-                for term in terms
-            ]
-        )
-        if terms.size
-        else np.zeros((0, rows.size), np.bool_)
-    )
+    out = np.zeros((terms.size, rows.size), np.bool_)
+    kernels.says(terms, rows, graph.said_end, graph.said_terms, out)
+    return out

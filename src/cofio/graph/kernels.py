@@ -1,9 +1,13 @@
 """Compiled kernels of the memory graph: arrays in, arrays out, scratch owned by the caller.
 
 Two orders of episodes appear throughout. *Row* r counts every episode of the memory; *turn* k counts only the
-episodes of at least five words, in the order in which they were said. The spread runs along turns and stays
-between `first[k]` and `last[k]` (exclusive), the bounds of k's meeting. Scratch arrays come in zeroed and are
-left zeroed, except where a docstring says that the caller clears them.
+episodes of at least five words, in the order in which they were said. A meeting m holds rows `meeting_rows[m]` to
+`meeting_rows[m+1]` and turns `meeting_turns[m]` to `meeting_turns[m+1]`, both exclusive; the spread runs along turns
+and stays inside the meeting. What a meeting says of one term is a *pair*, a row of `pairs` with the columns meeting,
+start, size, count, turns, most (`cofio.graph.blocks`); `term_pair[term_start[t]:term_start[t+1]]` are the pairs of
+term t, ascending by meeting. Vectors are fixed-point (`VECTOR_SCALE`).
+
+Scratch arrays come in zeroed and are left zeroed, except where a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -14,171 +18,537 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-K1: Final = 1.2  # BM25 term saturation (lab 1 §1; flat between .9 and 1.6)
-B: Final = 0.5  # BM25 length normalisation (lab 1 §1)
+# float32, as everything that they are mixed with: a float64 constant would halve the width of every loop.
+K1: Final = np.float32(1.2)  # BM25 term saturation (lab 1 §1; flat between .9 and 1.6)
+B: Final = np.float32(0.5)  # BM25 length normalisation (lab 1 §1)
+SCALE: Final = np.float32(1.0 / 32767.0)  # of a fixed-point vector's numbers
+# Sums may be taken in any order, so that inner products use the whole width of the processor.
+_LOOSE: Final = {"reassoc", "contract", "nsz"}
+_ONE: Final = np.float32(1.0)
+_GAIN: Final = np.float32(2.2)  # K1 + 1
+# A bound must not fall below what it bounds by a rounding.
+_SLACK: Final = np.float32(1.0001)
 
 
-@njit(cache=True, nogil=True)
-def document_frequencies(terms, posting_start, posting_row, turn_of_row, meeting_of_row, in_scope, out):
-    """`out[i]` is the number of turns of meetings in scope that hold term i. Cost: the postings of the terms."""
-    for i in range(terms.size):
-        n = 0
-        for p in range(posting_start[terms[i]], posting_start[terms[i] + 1]):
-            row = posting_row[p]
-            if turn_of_row[row] >= 0 and in_scope[meeting_of_row[row]]:
-                n += 1
-        out[i] = n
-
-
-@njit(cache=True, nogil=True)
-def spread_terms(
-    terms, idf, posting_start, posting_row, posting_count, turn_of_row, meeting_of_row, in_scope,
-    first, last, kernel, smooth_length, mean_length, flow, reached, score, woken,
-):  # fmt: skip
-    """BM25 of turns after each term has spread along time; returns how many turns were woken.
-
-    tf'_t(i) = Σ_d kernel[|d|] · tf_t(i+d) inside the meeting, then
-    score(i) = Σ_t idf_t · tf'(k1+1) / (tf' + k1(1 − b + b·len'(i)/mean_length))   (DESIGN §3 point 2).
-    Saturation comes after the spread, so a turn lights up where several of the query's terms meet around it.
-
-    `flow` (turns, float32) and `reached` (turns, int32) are scratch. `woken[:n]` lists the turns with a score;
-    the caller clears `score` at those. Cost: postings of the terms × (2·reach + 1).
-    """
-    reach = kernel.size - 1
-    n_woken = 0
-    for i in range(terms.size):
-        n_reached = 0
-        for p in range(posting_start[terms[i]], posting_start[terms[i] + 1]):
-            row = posting_row[p]
-            k = turn_of_row[row]
-            if k < 0 or not in_scope[meeting_of_row[row]]:
-                continue
-            tf = posting_count[p]
-            for j in range(max(first[k], k - reach), min(last[k], k + reach + 1)):
-                if flow[j] == 0.0:
-                    reached[n_reached] = j
-                    n_reached += 1
-                flow[j] += kernel[abs(j - k)] * tf
-        for m in range(n_reached):
-            j = reached[m]
-            tf = flow[j]
-            flow[j] = 0.0
-            if score[j] == 0.0:
-                woken[n_woken] = j
-                n_woken += 1
-            score[j] += idf[i] * tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * smooth_length[j] / mean_length))
-    return n_woken
-
-
-@njit(cache=True, nogil=True)
-def score_terms(
-    terms, idf, posting_start, posting_row, posting_count, meeting_of_row, in_scope, length, mean_length, score, woken,
-):  # fmt: skip
-    """Plain BM25 of every row in scope; returns how many rows were woken. The caller clears `score` at those."""
-    n_woken = 0
-    for i in range(terms.size):
-        for p in range(posting_start[terms[i]], posting_start[terms[i] + 1]):
-            row = posting_row[p]
-            if not in_scope[meeting_of_row[row]]:
-                continue
-            tf = posting_count[p]
-            if score[row] == 0.0:
-                woken[n_woken] = row
-                n_woken += 1
-            score[row] += idf[i] * tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * length[row] / mean_length))
-    return n_woken
-
-
-@njit(cache=True, nogil=True)
-def score_meetings(
-    terms, posting_start, posting_row, posting_count, meeting_of_row, in_scope, length, n_scope, mean_length, flow, out,
-):  # fmt: skip
-    """`out[m]` is the BM25 of the whole meeting m, read as one document, with idf over the meetings in scope.
-
-    `flow` (meetings, float32) is scratch. Cost: postings of the terms + meetings × terms.
-    """
-    for i in range(terms.size):
-        for p in range(posting_start[terms[i]], posting_start[terms[i] + 1]):
-            meeting = meeting_of_row[posting_row[p]]
-            if in_scope[meeting]:
-                flow[meeting] += posting_count[p]
-        n = 0
-        for m in range(flow.size):
-            if flow[m] > 0.0:
-                n += 1
-        idf = math.log(1.0 + (n_scope - n + 0.5) / (n + 0.5))
-        for m in range(flow.size):
-            tf = flow[m]
-            if tf > 0.0:
-                out[m] += idf * tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * length[m] / mean_length))
-                flow[m] = 0.0
+@njit(cache=True, nogil=True, fastmath=_LOOSE)
+def dot(query, vector):
+    """The inner product of float32 numbers with as many fixed-point ones, not yet scaled."""
+    total = np.float32(0.0)
+    for d in range(query.size):
+        total += query[d] * np.float32(vector[d])
+    return total
 
 
 @njit(cache=True, nogil=True)
 def dots_of_rows(query, vectors, rows, out):
-    """`out[i]` = inner product of `query` (400) with `vectors[rows[i]]`."""
+    """`out[i]` = inner product of `query` with the first numbers of `vectors[rows[i]]`."""
     for i in range(rows.size):
-        vector = vectors[rows[i]]
-        total = np.float32(0.0)
-        for d in range(query.size):
-            total += query[d] * vector[d]
-        out[i] = total
+        out[i] = SCALE * dot(query, vectors[rows[i]])
 
 
 @njit(cache=True, nogil=True)
-def dots_around(query, vectors, turns, row_of_turn, first, last, reach, dots, known, visited):
-    """`dots[j]` is q·e_j for every turn j within `reach` of one of `turns`; returns how many were computed.
+def term_turns(terms, term_start, term_pair, pairs, in_scope, out):
+    """`out[i]` is the number of turns of meetings in scope that say term i. Cost: the pairs of the terms."""
+    for i in range(terms.size):
+        n = 0
+        for p in range(term_start[terms[i]], term_start[terms[i] + 1]):
+            pair = pairs[term_pair[p]]
+            if in_scope[pair[0]]:
+                n += pair[4]
+        out[i] = n
 
-    `known` (turns, bool) is scratch; `visited[:n]` lists what was computed, and the caller clears `known` there.
+
+@njit(cache=True, nogil=True)
+def _saturated(tf, length, mean):
+    """One term's part of BM25, not yet weighed by its IDF: tf(k1+1) / (tf + k1(1 − b + b·length/mean))."""
+    return tf * _GAIN / (tf + K1 * (_ONE - B + B * length / mean))
+
+
+@njit(cache=True, nogil=True)
+def _most_around(pair, reach_sum, least_smooth, mean):
+    """What no turn of the pair's meeting can get of the pair's term, not yet weighed.
+
+    A term's count around a turn is at most its whole count in the meeting, and at most its greatest count in a row
+    times the kernel's sum.
     """
-    n = 0
-    for i in range(turns.size):
-        k = turns[i]
-        for j in range(max(first[k], k - reach), min(last[k], k + reach + 1)):
-            if known[j]:
-                continue
-            known[j] = True
-            visited[n] = j
-            n += 1
-            vector = vectors[row_of_turn[j]]
-            total = np.float32(0.0)
-            for d in range(query.size):
-                total += query[d] * vector[d]
-            dots[j] = total
-    return n
+    return _saturated(min(np.float32(pair[3]), np.float32(pair[5]) * reach_sum), least_smooth, mean)
 
 
 @njit(cache=True, nogil=True)
-def context_cosines(turns, first, last, kernel, gain, norm, dots, out):
-    """`out[i]` = cosine of the query to the kernel-averaged vector around `turns[i]`.
+def survey_meetings(
+    terms, idf, term_start, term_pair, pairs, in_scope, length, n_scope, mean_length, reach_sum, least, mean_smooth, mean_own,
+    words, most_spread, most_own, touched, flow,
+):  # fmt: skip
+    """What the meetings say of the terms as wholes; returns how many are `touched`. Cost: the pairs of the terms.
 
-    ctx(k) = Σ_d kernel[|d|] · gain_j · (q·e_j) / norm_k with j = k+d and norm_k = ‖Σ_d kernel[|d|] gain_j e_j‖
-    (DESIGN §3 point 3), so no second vector a memory is needed.
+    For each touched meeting m: `words[m]` is its BM25 as one document, with idf over the `n_scope` meetings in scope;
+    `most_spread[m]` and `most_own[m]` are scores that no turn's spread BM25 and no row's own BM25 in it exceeds.
+    These three come in zeroed. `flow` (meetings, float32) is scratch.
+    """
+    n_touched = 0
+    for i in range(terms.size):
+        holding = 0
+        first, last = term_start[terms[i]], term_start[terms[i] + 1]
+        for p in range(first, last):
+            pair = pairs[term_pair[p]]
+            m = pair[0]
+            if not in_scope[m]:
+                continue
+            holding += 1
+            if flow[m] == 0.0:
+                flow[m] = _ONE
+                touched[n_touched] = m
+                n_touched += 1
+            most_spread[m] += idf[i] * _most_around(pair, reach_sum, least[m, 0], mean_smooth)
+            most_own[m] += idf[i] * _saturated(np.float32(pair[5]), least[m, 1], mean_own)
+        weight = np.float32(math.log(1.0 + (n_scope - holding + 0.5) / (holding + 0.5)))
+        for p in range(first, last):
+            pair = pairs[term_pair[p]]
+            if in_scope[pair[0]]:
+                words[pair[0]] += weight * _saturated(np.float32(pair[3]), length[pair[0]], mean_length)
+    for i in range(n_touched):
+        flow[touched[i]] = 0.0
+    return n_touched
+
+
+@njit(cache=True, nogil=True)
+def _pair_of(term, meeting, term_start, term_pair, pairs):
+    """The pair of a term and a meeting, −1 if there is none: binary search."""
+    low, high = term_start[term], term_start[term + 1]
+    while low < high:
+        middle = (low + high) // 2
+        if pairs[term_pair[middle], 0] < meeting:
+            low = middle + 1
+        else:
+            high = middle
+    if low < term_start[term + 1] and pairs[term_pair[low], 0] == meeting:
+        return term_pair[low]
+    return np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def _keep(score, item, scores, items, n):
+    """Puts (score, item) into the best `items.size`, best first, ties to the lower item; returns how many there are."""
+    if n == items.size:
+        if score < scores[n - 1] or (score == scores[n - 1] and item > items[n - 1]):
+            return n
+        n -= 1
+    at = n
+    while at > 0 and (scores[at - 1] < score or (scores[at - 1] == score and items[at - 1] > item)):
+        scores[at], items[at] = scores[at - 1], items[at - 1]
+        at -= 1
+    scores[at], items[at] = score, item
+    return n + 1
+
+
+@njit(cache=True, nogil=True)
+def _first_from(posting_row, low, high, row):
+    """The first of the postings `low` to `high` whose row is at least `row`: binary search."""
+    while low < high:
+        middle = (low + high) // 2
+        if posting_row[middle] < row:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, nogil=True)
+def _rest(bounds, held, least):
+    """Turns `bounds[:held]` into the sums from each on; returns how many terms are essential.
+
+    A term is essential if it and those after it could alone bring somebody to `least`: only where an essential term
+    is found can anything be, and the others need to be looked up there only (MaxScore: Turtle and Flood 1995).
+    """
+    for i in range(held - 2, -1, -1):
+        bounds[i] += bounds[i + 1]
+    essential = held
+    while essential > 0 and bounds[essential - 1] * _SLACK < least:
+        essential -= 1
+    return essential
+
+
+@njit(cache=True, nogil=True)
+def strongest_turns(
+    terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_rows, meeting_turns,
+    turn_of_row, row_of_turn, speakers, types, speaker_ok, type_ok, kernel, least, smooth_length, mean, order, most,
+    numbers, bounds, flow, spread, scores, turns,
+):  # fmt: skip
+    """The best turns by spread BM25, best first, ties to the lower; returns how many.
+
+    With tf'_t(k) = Σ_d kernel[|d|] · tf_t(k+d) inside the meeting, a turn's score is
+    Σ_t idf_t · tf'(k1+1) / (tf' + k1(1 − b + b·len'(k)/mean))   (DESIGN §3 point 2):
+    saturation comes after the spread, so a turn lights up where several of the query's terms meet around it.
+    Only rows that `speaker_ok` (by number + 1) and `type_ok` let pass are listed.
+
+    Terms come with the highest idf first. Meetings are visited in `order`; one whose bound `most` does not reach what is
+    held already is passed over, and in the others the commonest terms are looked up only where the rarer ones are
+    found: the result is that of scoring everything. `numbers`, `bounds` (as long as the terms), `flow` and `spread` (as
+    long as the longest meeting has turns) are scratch. Cost: the postings of the essential terms × (2·reach + 1).
     """
     reach = kernel.size - 1
-    for i in range(turns.size):
-        k = turns[i]
-        total = np.float32(0.0)
-        for j in range(max(first[k], k - reach), min(last[k], k + reach + 1)):
-            total += kernel[abs(j - k)] * gain[j] * dots[j]
-        out[i] = total / norm[k] if norm[k] > 0.0 else 0.0
+    reach_sum = np.float32(2.0) * kernel.sum() - kernel[0]
+    n = 0
+    for o in range(order.size):
+        m = order[o]
+        bar = scores[n - 1] if n == turns.size else np.float32(0.0)
+        if most[m] * _SLACK < bar:
+            continue
+        row0, turn0 = meeting_rows[m], meeting_turns[m]
+        size = meeting_turns[m + 1] - turn0
+        held = 0
+        for i in range(terms.size):
+            number = _pair_of(terms[i], m, term_start, term_pair, pairs)
+            if number >= 0:
+                numbers[held, 0], numbers[held, 1] = number, i
+                bounds[held] = idf[i] * _most_around(pairs[number], reach_sum, least[m, 0], mean)
+                held += 1
+        essential = _rest(bounds, held, bar)
+        for h in range(essential):
+            pair, weight = pairs[numbers[h, 0]], idf[numbers[h, 1]]
+            begin = postings_of[m] + pair[1]
+            low = high = np.int64(0)  # the turns whose flow is not yet in their score
+            for p in range(begin, begin + pair[2]):
+                k = np.int64(turn_of_row[row0 + posting_row[p]])
+                if k < 0:
+                    continue
+                k -= turn0
+                if k - reach >= high:
+                    for j in range(low, high):
+                        spread[j] += weight * _saturated(flow[j], smooth_length[turn0 + j], mean)
+                        flow[j] = 0.0
+                    low = max(0, k - reach)
+                high = min(size, k + reach + 1)
+                tf = np.float32(posting_count[p])
+                for d in range(1, min(reach, k) + 1):
+                    flow[k - d] += kernel[d] * tf
+                for d in range(min(reach + 1, size - k)):
+                    flow[k + d] += kernel[d] * tf
+            for j in range(low, high):
+                spread[j] += weight * _saturated(flow[j], smooth_length[turn0 + j], mean)
+                flow[j] = 0.0
+        for j in range(size):
+            score = spread[j]
+            spread[j] = 0.0
+            if score == 0.0:
+                continue
+            for h in range(essential, held):
+                if (score + bounds[h]) * _SLACK < bar:
+                    score = np.float32(0.0)
+                    break
+                pair = pairs[numbers[h, 0]]
+                begin = postings_of[m] + pair[1]
+                end = begin + pair[2]
+                k = turn0 + j
+                last_row = row_of_turn[min(meeting_turns[m + 1] - 1, k + reach)] - row0
+                p = _first_from(posting_row, begin, end, row_of_turn[max(turn0, k - reach)] - row0)
+                tf = np.float32(0.0)
+                while p < end and posting_row[p] <= last_row:
+                    other = turn_of_row[row0 + posting_row[p]]
+                    if other >= 0:
+                        tf += kernel[abs(other - k)] * np.float32(posting_count[p])
+                    p += 1
+                score += idf[numbers[h, 1]] * _saturated(tf, smooth_length[k], mean)
+            if score > 0.0 and score >= bar:
+                row = row_of_turn[turn0 + j]
+                if speaker_ok[speakers[row] + 1] and type_ok[types[row]]:
+                    n = _keep(score, turn0 + j, scores, turns, n)
+                    if n == turns.size:
+                        bar = scores[n - 1]
+    return n
 
 
 @njit(cache=True, nogil=True)
-def expand(turns, first, last, reach, seen, out):
-    """`out[:n]` lists, ascending by seed, every turn within `reach` of one of `turns`, each once; returns n.
+def strongest_rows(
+    terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_rows, speakers, types,
+    speaker_ok, type_ok, least, length, mean, order, most, numbers, bounds, own, scores, rows,
+):  # fmt: skip
+    """The best rows by the BM25 of their own words, best first, ties to the lower; returns how many.
 
-    The caller clears `seen` (turns, bool) at what is listed.
+    As `strongest_turns`, without the spread. `own` (as long as the longest meeting has rows) is scratch.
     """
     n = 0
+    for o in range(order.size):
+        m = order[o]
+        bar = scores[n - 1] if n == rows.size else np.float32(0.0)
+        if most[m] * _SLACK < bar:
+            continue
+        row0 = meeting_rows[m]
+        held = 0
+        for i in range(terms.size):
+            number = _pair_of(terms[i], m, term_start, term_pair, pairs)
+            if number >= 0:
+                numbers[held, 0], numbers[held, 1] = number, i
+                bounds[held] = idf[i] * _saturated(np.float32(pairs[number, 5]), least[m, 1], mean)
+                held += 1
+        essential = _rest(bounds, held, bar)
+        for h in range(essential):
+            pair, weight = pairs[numbers[h, 0]], idf[numbers[h, 1]]
+            begin = postings_of[m] + pair[1]
+            for p in range(begin, begin + pair[2]):
+                row = posting_row[p]
+                own[row] += weight * _saturated(
+                    np.float32(posting_count[p]), np.float32(length[row0 + row]), mean
+                )
+        for h in range(essential):
+            pair = pairs[numbers[h, 0]]
+            begin = postings_of[m] + pair[1]
+            for p in range(begin, begin + pair[2]):
+                r = posting_row[p]
+                score = own[r]
+                own[r] = 0.0
+                if score == 0.0:
+                    continue
+                for g in range(essential, held):
+                    if (score + bounds[g]) * _SLACK < bar:
+                        score = np.float32(0.0)
+                        break
+                    other = pairs[numbers[g, 0]]
+                    low = postings_of[m] + other[1]
+                    high = low + other[2]
+                    at = _first_from(posting_row, low, high, r)
+                    if at < high and posting_row[at] == r:
+                        score += idf[numbers[g, 1]] * _saturated(
+                            np.float32(posting_count[at]), np.float32(length[row0 + r]), mean
+                        )
+                row = row0 + r
+                if score > 0.0 and score >= bar and speaker_ok[speakers[row] + 1] and type_ok[types[row]]:
+                    n = _keep(score, row, scores, rows, n)
+                    if n == rows.size:
+                        bar = scores[n - 1]
+    return n
+
+
+@njit(cache=True, nogil=True)
+def spread_terms(
+    rows, terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_of_row, meeting_rows,
+    turn_of_row, kernel_m, kernel_l, smooth_m, smooth_l, mean_m, mean_l, length, mean_own, out_own, out_m, out_l,
+):  # fmt: skip
+    """BM25 of `rows` (ascending): by their own words, and spread along time by two kernels (see `strongest_turns`).
+
+    `out_own`, `out_m`, `out_l` come in zeroed; a row that is no turn gets only `out_own`. `kernel_l` reaches at least
+    as far as `kernel_m`. Cost: rows × terms × the postings within reach of each.
+    """
+    reach_m, reach_l = kernel_m.size - 1, kernel_l.size - 1
+    begin = 0
+    while begin < rows.size:
+        m = meeting_of_row[rows[begin]]
+        end = begin
+        while end < rows.size and meeting_of_row[rows[end]] == m:
+            end += 1
+        row0 = meeting_rows[m]
+        for i in range(terms.size):
+            number = _pair_of(terms[i], m, term_start, term_pair, pairs)
+            if number < 0:
+                continue
+            low = postings_of[m] + pairs[number, 1]
+            last = low + pairs[number, 2]
+            for c in range(begin, end):
+                row = rows[c]
+                k = turn_of_row[row]
+                # The first posting that may be within reach of this row; rows ascend, so it never moves back. A row
+                # that is no turn lies between turns: it moves nothing.
+                if k >= 0:
+                    while (
+                        low < last
+                        and _turn_at_or_before(row0 + posting_row[low], turn_of_row, row0) < k - reach_l
+                    ):
+                        low += 1
+                tf_m = tf_l = np.float32(0.0)
+                p = low
+                while p < last:
+                    at = row0 + posting_row[p]
+                    tf = np.float32(posting_count[p])
+                    if at == row:
+                        out_own[c] += (
+                            idf[i] * tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * length[row] / mean_own))
+                        )
+                    j = turn_of_row[at]
+                    if k < 0:
+                        if at >= row:
+                            break
+                    elif j >= 0:
+                        d = abs(j - k)
+                        if j > k and d > reach_l:
+                            break
+                        if d <= reach_l:
+                            tf_l += kernel_l[d] * tf
+                        if d <= reach_m:
+                            tf_m += kernel_m[d] * tf
+                    p += 1
+                if tf_l > 0.0:
+                    out_m[c] += (
+                        idf[i] * tf_m * (K1 + 1.0) / (tf_m + K1 * (1.0 - B + B * smooth_m[k] / mean_m))
+                    )
+                    out_l[c] += (
+                        idf[i] * tf_l * (K1 + 1.0) / (tf_l + K1 * (1.0 - B + B * smooth_l[k] / mean_l))
+                    )
+        begin = end
+
+
+@njit(cache=True, nogil=True)
+def _turn_at_or_before(row, turn_of_row, row0):
+    """The last turn at or before a row of the meeting that begins at `row0`, −1 if there is none."""
+    while row >= row0:
+        if turn_of_row[row] >= 0:
+            return turn_of_row[row]
+        row -= 1
+    return np.int32(-1)
+
+
+@njit(cache=True, nogil=True)
+def around(turns, meeting_of_turn_first, meeting_of_turn_last, reach, out):
+    """`out[:n]` lists, ascending, every turn within `reach` of one of `turns` (ascending); returns n.
+
+    The two bounds of turn i, those of its meeting, are at place i.
+    """
+    n = 0
+    following = 0
     for i in range(turns.size):
         k = turns[i]
-        for j in range(max(first[k], k - reach), min(last[k], k + reach + 1)):
-            if not seen[j]:
-                seen[j] = True
-                out[n] = j
-                n += 1
+        for j in range(
+            max(meeting_of_turn_first[i], k - reach, following), min(meeting_of_turn_last[i], k + reach + 1)
+        ):
+            out[n] = j
+            n += 1
+            following = j + 1
     return n
+
+
+@njit(cache=True, nogil=True)
+def context_cosines(
+    query, turns, firsts, lasts, vectors, row_of_turn, kernel_m, kernel_l, gain, norm_m, norm_l, dots, out_m, out_l,
+):  # fmt: skip
+    """Cosines of `query` to the vectors averaged around each of `turns` (ascending) by two kernels.
+
+    ctx(k) = Σ_d kernel[|d|] · gain_j · (q·e_j) / norm_k with j = k+d and norm_k = ‖Σ_d kernel[|d|] gain_j e_j‖
+    (DESIGN §3 point 3), so no second vector a memory is needed. `firsts[i]` and `lasts[i]` bound the meeting of turn
+    i; `kernel_l` reaches at least as far as `kernel_m`. `dots` (as long as the turns within reach may be) is scratch
+    that need not be zero. Cost: one inner product a turn within reach.
+    """
+    reach_m, reach_l = kernel_m.size - 1, kernel_l.size - 1
+    start = end = 0  # the turns whose products lie in `dots`
+    for i in range(turns.size):
+        k = turns[i]
+        low, high = max(firsts[i], k - reach_l), min(lasts[i], k + reach_l + 1)
+        if low > end or start == end:
+            start = end = low
+        for j in range(end, high):
+            dots[j - start] = gain[j] * dot(query, vectors[row_of_turn[j]])
+        end = max(end, high)
+        total_m = total_l = np.float32(0.0)
+        for j in range(low, high):
+            d = abs(j - k)
+            total_l += kernel_l[d] * dots[j - start]
+            if d <= reach_m:
+                total_m += kernel_m[d] * dots[j - start]
+        out_m[i] = SCALE * total_m / norm_m[k] if norm_m[k] > 0.0 else 0.0
+        out_l[i] = SCALE * total_l / norm_l[k] if norm_l[k] > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def says(terms, rows, said_end, said_terms, out):
+    """`out[i, j]` becomes True where `rows[j]` says `terms[i]`."""
+    for j in range(rows.size):
+        begin = said_end[rows[j] - 1] if rows[j] > 0 else 0
+        for p in range(begin, said_end[rows[j]]):
+            for i in range(terms.size):
+                if said_terms[p] == terms[i]:
+                    out[i, j] = True
+
+
+@njit(cache=True, nogil=True)
+def rare_terms(rows, said_end, said_terms, term_rows, most, end, out):
+    """The terms of each of `rows` that at most `most` rows of the memory say: those of row i end at `end[i]` in `out`.
+
+    `out` has room for all terms of the rows.
+    """
+    n = 0
+    for i in range(rows.size):
+        begin = said_end[rows[i] - 1] if rows[i] > 0 else 0
+        for p in range(begin, said_end[rows[i]]):
+            term = said_terms[p]
+            if term < term_rows.size and term_rows[term] <= most:
+                out[n] = term
+                n += 1
+        end[i] = n
+
+
+@njit(cache=True, nogil=True)
+def rare_concepts(rows, row_concept_start, row_concepts, concept_start, most, end, out):
+    """The concepts of each of `rows` that at most `most` rows mention: those of row i end at `end[i]` in `out`."""
+    n = 0
+    for i in range(rows.size):
+        for p in range(row_concept_start[rows[i]], row_concept_start[rows[i] + 1]):
+            concept = row_concepts[p]
+            if concept_start[concept + 1] - concept_start[concept] <= most:
+                out[n] = concept
+                n += 1
+        end[i] = n
+
+
+@njit(cache=True, nogil=True, fastmath=_LOOSE)
+def _cosine(a, b):
+    """The inner product of two fixed-point vectors."""
+    total = np.float32(0.0)
+    for d in range(a.size):
+        total += np.float32(a[d]) * np.float32(b[d])
+    return total * SCALE * SCALE
+
+
+@njit(cache=True, nogil=True)
+def strongest_links(
+    rows, anchors, meetings, term_end, terms, idf, concept_end, concepts, vectors, semantic, least_cosine, least_strength,
+    best, strength,
+):  # fmt: skip
+    """For each row after the first `anchors`, the anchor of another meeting that it is linked to most strongly.
+
+    Row i has the terms that end at `term_end[i]` with their `idf`, and the concepts that end at `concept_end[i]`.
+    Rows are linked if they share a concept, two terms, or one term and a cosine of `least_cosine`; with w the idf share
+    of the row's terms that the anchor has too, the strength is ½ cosine + ½ min(1, w + ½ if a concept is shared), and
+    one below `least_strength` is no link. The cosine is that of the first `semantic` numbers of the two `vectors`.
+    `best[i]` becomes the anchor, −1 if there is none; ties go to the earlier. Cost: rows × anchors × terms².
+    """
+    for i in range(anchors, meetings.size):
+        best[i], strength[i] = -1, 0.0
+        first = term_end[i - 1]
+        first_concept = concept_end[i - 1]
+        total = 0.0
+        for p in range(first, term_end[i]):
+            total += idf[p]
+        for a in range(anchors):
+            if meetings[a] == meetings[i]:
+                continue
+            common, weight = 0, 0.0
+            for p in range(first, term_end[i]):
+                for q in range(term_end[a - 1] if a else 0, term_end[a]):
+                    if terms[p] == terms[q]:
+                        common += 1
+                        weight += idf[p]
+            shared = False
+            for p in range(first_concept, concept_end[i]):
+                for q in range(concept_end[a - 1] if a else 0, concept_end[a]):
+                    shared = shared or concepts[p] == concepts[q]
+            if not shared and common == 0:
+                continue
+            cosine = max(0.0, _cosine(vectors[rows[a], :semantic], vectors[rows[i], :semantic]))
+            if not shared and common < 2 and cosine < least_cosine:
+                continue
+            found = min(
+                1.0, 0.5 * cosine + 0.5 * min(1.0, weight / max(total, 1e-9) + (0.5 if shared else 0.0))
+            )
+            if found >= least_strength and found > strength[i]:
+                best[i], strength[i] = a, found
+
+
+@njit(cache=True, nogil=True)
+def mentioned(concepts, concept_start, concept_rows, meeting_of_row, in_scope, out):
+    """`out[i]` becomes True if a row of a meeting in scope mentions `concepts[i]`."""
+    for i in range(concepts.size):
+        for p in range(concept_start[concepts[i]], concept_start[concepts[i] + 1]):
+            if in_scope[meeting_of_row[concept_rows[p]]]:
+                out[i] = True
+                break
 
 
 @njit(cache=True, nogil=True)
@@ -227,6 +597,59 @@ def group_by_key(keys, n_keys, start, order):
 
 
 @njit(cache=True, nogil=True)
+def link(
+    n_rows, meeting_of_row, alive, context_of_row, part_weight, next_weight, source, target, weight, start, out_target, out_weight,
+):  # fmt: skip
+    """The edges of best-first activation as CSR, each in both directions; returns how many there are.
+
+    Rows of living meetings are joined to the next of their meeting and to their context (node `n_rows` + its number,
+    weight `part_weight` of it); `source[i]`–`target[i]` are the other edges. `start` (nodes + 1) comes in zeroed;
+    `out_target` and `out_weight` have room for all: 4 a row and 2 an edge.
+    """
+    for sweep in range(2):
+        if sweep == 1:
+            for v in range(start.size - 1):
+                start[v + 1] += start[v]
+        # In the second sweep start[v] is where the next edge of v goes; afterwards it is where v + 1 begins.
+        for row in range(n_rows):
+            if not alive[meeting_of_row[row]]:
+                continue
+            context = n_rows + context_of_row[row]
+            following = row + 1 < n_rows and meeting_of_row[row + 1] == meeting_of_row[row]
+            if sweep == 0:
+                start[row + 1] += 1
+                start[context + 1] += 1
+                if following:
+                    start[row + 1] += 1
+                    start[row + 2] += 1
+            else:
+                w = part_weight[context - n_rows]
+                _put(row, context, w, start, out_target, out_weight)
+                _put(context, row, w, start, out_target, out_weight)
+                if following:
+                    _put(row, row + 1, next_weight, start, out_target, out_weight)
+                    _put(row + 1, row, next_weight, start, out_target, out_weight)
+        for i in range(source.size):
+            if sweep == 0:
+                start[source[i] + 1] += 1
+                start[target[i] + 1] += 1
+            else:
+                _put(source[i], target[i], weight[i], start, out_target, out_weight)
+                _put(target[i], source[i], weight[i], start, out_target, out_weight)
+    for v in range(start.size - 1, 0, -1):
+        start[v] = start[v - 1]
+    start[0] = 0
+    return start[-1]
+
+
+@njit(cache=True, nogil=True)
+def _put(v, t, w, cursor, target, weight):
+    at = cursor[v]
+    target[at], weight[at] = t, w
+    cursor[v] = at + 1
+
+
+@njit(cache=True, nogil=True)
 def _sift_down(keys, nodes, size, at):
     while True:
         child = 2 * at + 1
@@ -257,31 +680,32 @@ def _sift_up(keys, nodes, at):
 
 @njit(cache=True, nogil=True)
 def spread_best_first(
-    seeds, strengths, edge_start, edge_target, edge_weight, allowed, floor, strength, parent, depth, done,
-    heap_key, heap_node, order, touched,
+    seeds, strengths, edge_start, edge_target, edge_weight, meeting_of_node, in_scope, floor, strength, parent, done,
+    heap_key, heap_node, touched, order, out_strength, out_parent,
 ):  # fmt: skip
-    """The strongest path from any seed to each of the first `order.size` nodes; returns (reached, touched).
+    """The strongest path from any seed to each of the first `order.size` nodes; returns how many were reached.
 
     strength(v) = max over paths of strength(seed) · Π weight(edge); with weights in (0, 1] the best-first order
-    settles each node once (Dijkstra over −log). Nodes that are weaker than `floor` or not `allowed` stay asleep. Ties go to the lower node.
+    settles each node once (Dijkstra over −log). Nodes weaker than `floor` stay asleep, and so do those of a meeting
+    that is not in scope; a node beyond `meeting_of_node` belongs to no meeting. Ties go to the lower node.
 
-    `strength`, `parent`, `depth` (nodes) are written at `touched[:m]`; the caller clears `strength` and `done`
-    there. The heap arrays hold every push: as long as `touched`, one push a touched node plus its improvements;
-    pushes beyond the heap's size are dropped. Cost: O(reached · degree · log).
+    Place i of `order`, `out_strength` and `out_parent` holds the i-th node settled, its strength, and the place of the
+    node it was reached from (−1 at a seed). `strength` and `done` (nodes) are scratch, `parent` (nodes) scratch that
+    need not be zero. The heap holds every push and `touched` every node seen; what does not fit is dropped.
+    Cost: O(reached · degree · log).
     """
     capacity = heap_key.size
     size = 0
     n_touched = 0
     for i in range(seeds.size):
         v = seeds[i]
-        if strengths[i] <= strength[v]:
+        if strengths[i] <= strength[v] or n_touched == touched.size:
             continue
         if strength[v] == 0.0:
             touched[n_touched] = v
             n_touched += 1
         strength[v] = strengths[i]
         parent[v] = -1
-        depth[v] = 0
         if size < capacity:
             heap_key[size] = strengths[i]
             heap_node[size] = v
@@ -299,11 +723,14 @@ def spread_best_first(
             continue
         done[v] = True
         order[reached] = v
-        reached += 1
+        out_strength[reached] = key
+        out_parent[reached] = parent[v]
         for e in range(edge_start[v], edge_start[v + 1]):
             t = edge_target[e]
             s = key * edge_weight[e]
-            if s < floor or s <= strength[t] or done[t] or not allowed[t]:
+            if s < floor or s <= strength[t] or done[t]:
+                continue
+            if t < meeting_of_node.size and not in_scope[meeting_of_node[t]]:
                 continue
             if strength[t] == 0.0:
                 if n_touched == touched.size:
@@ -311,11 +738,14 @@ def spread_best_first(
                 touched[n_touched] = t
                 n_touched += 1
             strength[t] = s
-            parent[t] = v
-            depth[t] = depth[v] + 1
+            parent[t] = reached
             if size < capacity:
                 heap_key[size] = s
                 heap_node[size] = t
                 _sift_up(heap_key, heap_node, size)
                 size += 1
-    return reached, n_touched
+        reached += 1
+    for i in range(n_touched):
+        strength[touched[i]] = 0.0
+        done[touched[i]] = False
+    return reached

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cofio.graph import kernels
 from cofio.graph.blocks import TYPE_CODES
 from cofio.graph.csr import MemoryGraph
 from cofio.records import Bools, Filters, Int32s
@@ -14,50 +15,60 @@ from cofio.records import Bools, Filters, Int32s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """`meetings` (m,) bounds the spread and its statistics; `rows` (n,) what may be returned; `nodes` both.
+    """`meetings` (m,) bounds the spread and its statistics; speakers and types bound what may be returned.
 
-    A filter on speaker or type narrows the rows only: the question before an answer still lights it up.
+    A filter on speaker or type narrows the rows only: the question before an answer still lights it up. Nothing here
+    is as long as the memory, so that a narrow question costs no more of a large one.
     """
 
     meetings: Bools
-    rows: Bools
-    nodes: Bools
+    speakers: Bools  # (speakers+1,) by number + 1: place 0 is for nobody
+    types: Bools  # (types,)
+
+    def passes(self, graph: MemoryGraph, rows: Int32s) -> Bools:
+        """Which of `rows` may be returned."""
+        return np.asarray(
+            self.meetings[graph.meeting_of_row[rows]]
+            & self.speakers[graph.speakers[rows] + 1]
+            & self.types[graph.types[rows]]
+        )
+
+    def mentions(self, graph: MemoryGraph, concepts: Int32s) -> Bools:
+        """Which of `concepts` are alive and mentioned in a meeting of the scope."""
+        out = np.zeros(concepts.size, np.bool_)
+        kernels.mentioned(
+            concepts, graph.concept_start, graph.concept_rows, graph.meeting_of_row, self.meetings, out
+        )
+        return out
 
 
 def scope(graph: MemoryGraph, filters: Filters) -> Scope:
-    """The part of `graph` that passes `filters`. Cost: a few passes over meetings and rows."""
-    if filters == Filters(level=filters.level):
-        return Scope(meetings=graph.everything[0], rows=graph.everything[1], nodes=graph.everything[2])
-    meetings = np.ones(len(graph.blocks), np.bool_)
+    """The part of `graph` that passes `filters`. Cost: a few passes over the meetings."""
+    meetings = graph.alive
     if filters.project:
-        meetings &= _named(graph.meeting_project, graph.lexicons.projects.find, filters.project)
+        meetings = meetings & _named(graph.meeting_project, graph.lexicons.projects.find, filters.project)
     if filters.series:
-        meetings &= _named(graph.meeting_series, graph.lexicons.series.find, filters.series)
+        meetings = meetings & _named(graph.meeting_series, graph.lexicons.series.find, filters.series)
     if filters.meeting_id:
-        wanted = frozenset(filters.meeting_id)
-        meetings &= np.fromiter(
-            (block.head.meeting_id in wanted for block in graph.blocks), np.bool_, meetings.size
-        )
+        wanted = np.zeros(meetings.size, np.bool_)
+        numbers = (graph.meeting_of_id.get(meeting_id, meetings.size) for meeting_id in filters.meeting_id)
+        wanted[[number for number in numbers if number < meetings.size]] = True
+        meetings = meetings & wanted
     if filters.date_from is not None:
-        meetings &= graph.meeting_day >= filters.date_from.toordinal()
+        meetings = meetings & (graph.meeting_day >= filters.date_from.toordinal())
     if filters.date_to is not None:
-        meetings &= (graph.meeting_day > 0) & (graph.meeting_day <= filters.date_to.toordinal())
-    inside = meetings[graph.meeting_of_row]
-    rows = inside
+        day = graph.meeting_day
+        meetings = meetings & (day > 0) & (day <= filters.date_to.toordinal())
+    speakers = np.ones(len(graph.lexicons.speakers) + 1, np.bool_)
     if filters.speaker:
-        rows = rows & _named(graph.speakers, graph.lexicons.speakers.find, filters.speaker)
+        speakers[:] = False
+        found = (graph.lexicons.speakers.find(name) for name in filters.speaker)
+        speakers[[number + 1 for number in found if 0 <= number < speakers.size - 1]] = True
+    types = np.ones(len(TYPE_CODES), np.bool_)
     if filters.memory_type:
-        rows = rows & np.isin(graph.types, [TYPE_CODES[kind] for kind in filters.memory_type])
-    concepts = np.ones(len(graph.concepts), np.bool_)
-    if not meetings.all():
-        # A concept is in scope if a meeting in scope mentions it.
-        mentioned = np.concatenate(([0], np.cumsum(inside[graph.concept_rows])))
-        concepts = mentioned[graph.concept_start[1:]] > mentioned[graph.concept_start[:-1]]
-    return Scope(
-        meetings=meetings,
-        rows=rows,
-        nodes=np.concatenate((inside, meetings[graph.context_meeting], concepts)),
-    )
+        types[:] = False
+        types[[TYPE_CODES[kind] for kind in filters.memory_type]] = True
+    return Scope(meetings=meetings, speakers=speakers, types=types)
 
 
 def _named(numbers: Int32s, find: Callable[[str], int], names: Iterable[str]) -> Bools:

@@ -7,8 +7,8 @@ The spread runs per term and per channel, and each turn saturates after it (DESI
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,8 @@ from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s
 SEEDS: Final = 50
 REACH_M: Final = KERNEL_M.size - 1
 REACH_L: Final = KERNEL_L.size - 1
+# Meetings that are visited in the order of what they promise; the others are only looked at, in any order.
+SORTED_MEETINGS: Final = 256
 
 # Best-first activation: how many nodes it wakes, and the strength below which they stay asleep.
 WAKE_LIMIT: Final = 500
@@ -56,18 +58,19 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wake:
-    """What best-first activation reached: nodes in the order of their strength, with the way back."""
+    """What best-first activation reached, strongest first: place i of every array belongs to `nodes[i]`."""
 
     nodes: Int32s
-    strength: Float32s  # (all nodes,)
-    parent: Int32s  # (all nodes,) −1 at a seed
-    depth: Int32s  # (all nodes,)
+    strength: Float32s
+    parent: Int32s  # the place of the node it was reached from, −1 at a seed
+    place: Mapping[int, int]  # of each node
 
     def path(self, node: int) -> tuple[int, ...]:
-        """The nodes from the seed to `node`, both included."""
+        """The nodes from the seed to `node`, both included; `node` alone if it was not reached."""
         path = [node]
-        while self.parent[path[-1]] >= 0:
-            path.append(int(self.parent[path[-1]]))
+        at = self.place.get(node, -1)
+        while at >= 0 and (at := int(self.parent[at])) >= 0:
+            path.append(int(self.nodes[at]))
         return tuple(reversed(path))
 
 
@@ -77,73 +80,60 @@ def gather(
     """The evidence for every row around the best lexical seeds and the dense hits.
 
     `vector` is the query's 400 dimensions (unit semantic part, steering weights), `dense_rows` the rows that the
-    vector index returned. Cost: the postings of the terms × 38, and about 2,500 inner products.
+    vector index returned. Cost: the postings of the terms in the meetings that may hold a seed × 13, and some 3,000
+    inner products; nothing is as long as the memory.
     """
-    totals = scope.meetings @ graph.turn_totals
-    turns_in_scope = max(float(totals[0]), 1.0)
-    terms, idf, idf_known, idf_all = term_weights(graph, scope, stems, turns_in_scope)
-    k, n = graph.row_of_turn.size, len(graph.memory_ids)
-
-    terms_m, woken_m = _spread(graph, scope, terms, idf, KERNEL_M, graph.smooth_m, totals[1] / turns_in_scope)
-    terms_l, _ = _spread(graph, scope, terms, idf, KERNEL_L, graph.smooth_l, totals[2] / turns_in_scope)
-    bm25 = np.zeros(n, np.float32)
-    woken = np.empty(n, np.int32)
-    n_woken = kernels.score_terms(
-        terms, idf, graph.posting_start, graph.posting_row, graph.posting_count, graph.meeting_of_row, scope.meetings,
-        graph.length, max(totals[3] / turns_in_scope, 1.0), bm25, woken,
-    )  # fmt: skip
-    woken = woken[:n_woken]
-
-    allowed_m = woken_m[scope.rows[graph.row_of_turn[woken_m]]]
-    seeds = _strongest(allowed_m, terms_m[allowed_m], SEEDS)
-    own = woken[scope.rows[woken]]
-    own = _strongest(own, bm25[own], SEEDS)
-    seed_rows = np.unique(np.concatenate((graph.row_of_turn[seeds], own, dense_rows))).astype(np.int32)
+    terms, idf, idf_known, idf_all, survey = _survey(graph, scope, stems)
+    turns, own = _seeds(graph, scope, terms, idf, survey)
+    seed_rows = np.unique(np.concatenate((graph.row_of_turn[turns], own, dense_rows))).astype(np.int32)
     seed_turns = graph.turn_of_row[seed_rows]
-    around = np.empty(k, np.int32)
-    n_around = kernels.expand(
-        seed_turns[seed_turns >= 0], graph.first, graph.last, REACH_M, np.zeros(k, np.bool_), around
-    )
-    rows = np.union1d(
-        np.union1d(graph.row_of_turn[around[:n_around]], seed_rows), defined_by(graph, seed_rows)
-    ).astype(np.int32)
-    rows = rows[scope.rows[rows]]
+    seed_turns = seed_turns[seed_turns >= 0]
+    first, last = _bounds(graph, seed_turns)
+    near = np.empty(seed_turns.size * (2 * REACH_M + 1), np.int32)
+    near = near[: kernels.around(seed_turns, first, last, REACH_M, near)]
+    rows = np.concatenate((graph.row_of_turn[near], seed_rows, defined_by(graph, seed_rows)))
+    rows = np.unique(rows).astype(np.int32)
+    rows = rows[scope.passes(graph, rows)]
     turn = graph.turn_of_row[rows]
     spoken = turn >= 0
-    candidates = turn[spoken]
 
-    dots = np.empty(k, np.float32)
-    visited = np.empty(k, np.int32)
-    semantic = np.ascontiguousarray(vector[:SEMANTIC_DIMENSIONS])
-    kernels.dots_around(
-        semantic, graph.vectors, candidates, graph.row_of_turn, graph.first, graph.last, REACH_L, dots,
-        np.zeros(k, np.bool_), visited,
+    words = np.zeros((3, rows.size), np.float32)
+    kernels.spread_terms(
+        rows, terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
+        graph.posting_count, graph.meeting_of_row, graph.meeting_rows, graph.turn_of_row, KERNEL_M, KERNEL_L,
+        graph.smooth_m, graph.smooth_l, survey.mean_m, survey.mean_l, graph.length, survey.mean_own, *words,
     )  # fmt: skip
-    columns = {
-        name: np.zeros(rows.size, np.float32) for name in ("context_m", "context_l", "terms_m", "terms_l")
-    }
-    for name, kernel, norm in (("context_m", KERNEL_M, graph.norm_m), ("context_l", KERNEL_L, graph.norm_l)):
-        values = np.empty(candidates.size, np.float32)
-        kernels.context_cosines(candidates, graph.first, graph.last, kernel, graph.gain, norm, dots, values)
-        columns[name][spoken] = values
-    columns["terms_m"][spoken] = terms_m[candidates]
-    columns["terms_l"][spoken] = terms_l[candidates]
-    dense = np.empty(rows.size, np.float32)
-    kernels.dots_of_rows(vector, graph.vectors, rows, dense)
+    semantic = np.ascontiguousarray(vector[:SEMANTIC_DIMENSIONS])
+    candidates = turn[spoken]
+    first, last = _bounds(graph, candidates)
+    cosines = np.empty((2, candidates.size), np.float32)
+    kernels.context_cosines(
+        semantic, candidates, first, last, graph.vectors, graph.row_of_turn, KERNEL_M, KERNEL_L, graph.gain,
+        graph.norm_m, graph.norm_l, np.empty(candidates.size * (2 * REACH_L + 1), np.float32), *cosines,
+    )  # fmt: skip
+    contexts = np.zeros((2, rows.size), np.float32)
+    contexts[:, spoken] = cosines
     cosine = np.empty(rows.size, np.float32)
     kernels.dots_of_rows(semantic, graph.vectors, rows, cosine)
+    dense = cosine
+    if vector[SEMANTIC_DIMENSIONS:].any():
+        dense = np.empty(rows.size, np.float32)
+        kernels.dots_of_rows(vector, graph.vectors, rows, dense)
     return Evidence(
         rows=rows,
         turn=turn,
-        bm25=bm25[rows],
+        bm25=words[0],
         dense=dense,
         cosine=cosine,
-        meeting=_meeting_prior(graph, scope, terms, semantic),
+        terms_m=words[1],
+        terms_l=words[2],
+        context_m=contexts[0],
+        context_l=contexts[1],
+        meeting=_meeting_prior(graph, scope, survey, semantic),
         terms=terms,
         idf=idf,
         idf_known=idf_known,
         idf_all=idf_all,
-        **columns,
     )
 
 
@@ -164,37 +154,35 @@ def naming(graph: MemoryGraph, row: int) -> Int32s:
 
 def wake(graph: MemoryGraph, scope: Scope, seeds: Int32s, strengths: Float32s) -> Wake:
     """Best-first activation from the seeds, inside the scope: at most `WAKE_LIMIT` nodes above `WAKE_FLOOR`."""
-    nodes = graph.nodes
-    strength = np.zeros(nodes, np.float32)
-    parent = np.full(nodes, -1, np.int32)
-    depth = np.zeros(nodes, np.int32)
-    order = np.empty(min(nodes, WAKE_LIMIT), np.int32)
+    order = np.empty(min(graph.nodes, WAKE_LIMIT), np.int32)
+    strength, parent = np.empty(order.size, np.float32), np.empty(order.size, np.int32)
     room = 64 * WAKE_LIMIT
-    reached, _ = kernels.spread_best_first(
-        seeds, strengths, graph.edge_start, graph.edge_target, graph.edge_weight, scope.nodes, WAKE_FLOOR, strength,
-        parent, depth, np.zeros(nodes, np.bool_), np.empty(room, np.float32), np.empty(room, np.int32), order,
-        np.empty(room, np.int32),
-    )  # fmt: skip
-    return Wake(nodes=order[:reached], strength=strength, parent=parent, depth=depth)
+    with graph.scratch.borrow(graph.nodes) as scratch:
+        reached = kernels.spread_best_first(
+            seeds, strengths, graph.edge_start, graph.edge_target, graph.edge_weight, graph.meeting_of_node, scope.meetings,
+            np.float32(WAKE_FLOOR), scratch.strength, scratch.parent, scratch.done, np.empty(room, np.float32),
+            np.empty(room, np.int32), np.empty(room, np.int32), order, strength, parent,
+        )  # fmt: skip
+    nodes = order[:reached]
+    return Wake(
+        nodes=nodes,
+        strength=strength[:reached],
+        parent=parent[:reached],
+        place={node: i for i, node in enumerate(nodes.tolist())},
+    )
 
 
 def term_weights(
     graph: MemoryGraph, scope: Scope, stems: Sequence[str], turns_in_scope: float
 ) -> tuple[Int32s, Float32s, float, float]:
-    """The query's terms that occur in scope with their IDF ln(1 + (N − df + ½)/(df + ½)), and the two sums."""
+    """The query's terms that the graph knows with their IDF ln(1 + (N − df + ½)/(df + ½)) in scope, and two sums:
+    of the IDF of those that occur in scope, and of all.
+    """
     numbers = [graph.lexicons.terms.find(stem) for stem in stems]
     # A term added by a later ingest has a number beyond this version's postings.
-    known = np.array([t for t in numbers if 0 <= t < graph.posting_start.size - 1], np.int32)
+    known = np.array([t for t in numbers if 0 <= t < graph.term_start.size - 1], np.int32)
     frequency = np.zeros(known.size, np.int64)
-    kernels.document_frequencies(
-        known,
-        graph.posting_start,
-        graph.posting_row,
-        graph.turn_of_row,
-        graph.meeting_of_row,
-        scope.meetings,
-        frequency,
-    )
+    kernels.term_turns(known, graph.term_start, graph.term_pair, graph.pairs, scope.meetings, frequency)
     idf = np.log(1.0 + (turns_in_scope - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
     present = frequency > 0
     idf_known = float(idf[present].sum())
@@ -202,47 +190,100 @@ def term_weights(
     return known, idf, idf_known, idf_known + unknown * math.log(1.0 + (turns_in_scope + 0.5) / 0.5)
 
 
-def _spread(
-    graph: MemoryGraph,
-    scope: Scope,
-    terms: Int32s,
-    idf: Float32s,
-    kernel: Float32s,
-    smooth: Float32s,
-    mean_length: float,
-) -> tuple[Float32s, Int32s]:
-    k = graph.row_of_turn.size
-    score = np.zeros(k, np.float32)
-    woken = np.empty(k, np.int32)
-    n = kernels.spread_terms(
-        terms, idf, graph.posting_start, graph.posting_row, graph.posting_count, graph.turn_of_row,
-        graph.meeting_of_row, scope.meetings, graph.first, graph.last, kernel, smooth, max(mean_length, 1.0),
-        np.zeros(k, np.float32), np.empty(k, np.int32), score, woken,
-    )  # fmt: skip
-    return score, woken[:n]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Survey:
+    """What the meetings in scope say of the terms as wholes, and the mean lengths in scope."""
+
+    mean_m: np.float32
+    mean_l: np.float32
+    mean_own: np.float32
+    words: Float32s  # (m,) BM25 of each meeting as one document
+    most_spread: Float32s  # (m,) what no turn's spread BM25 exceeds
+    most_own: Float32s  # (m,) what no row's own BM25 exceeds
+    touched: Int32s  # the meetings that say one of the terms
 
 
-def _strongest(items: Int32s, scores: Float32s, limit: int) -> Int32s:
-    if items.size <= limit:
-        return items
-    return items[np.argpartition(-scores, limit)[:limit]]
-
-
-def _meeting_prior(graph: MemoryGraph, scope: Scope, terms: Int32s, semantic: Float32s) -> Float32s:
-    """½ BM25 of the whole meeting + ½ cosine to its centroid, each min-max scaled over the scope."""
+def _survey(
+    graph: MemoryGraph, scope: Scope, stems: Sequence[str]
+) -> tuple[Int32s, Float32s, float, float, _Survey]:
+    turns, smooth_m, smooth_l, length = (scope.meetings @ graph.meeting_totals).tolist()
+    turns = max(turns, 1.0)
+    terms, idf, idf_known, idf_all = term_weights(graph, scope, stems, turns)
+    m = graph.alive.size
+    words, most_spread, most_own = np.zeros((3, m), np.float32)
+    touched = np.empty(m, np.int32)
     inside = int(scope.meetings.sum())
-    m = len(graph.blocks)
-    if inside < 2:
-        return np.zeros(m, np.float32)
-    words = np.zeros(m, np.float32)
-    kernels.score_meetings(
-        terms, graph.posting_start, graph.posting_row, graph.posting_count, graph.meeting_of_row, scope.meetings,
-        graph.meeting_length, inside, max(float(graph.meeting_length[scope.meetings].mean()), 1.0),
-        np.zeros(m, np.float32), words,
+    survey = _Survey(
+        mean_m=np.float32(max(smooth_m / turns, 1.0)),
+        mean_l=np.float32(max(smooth_l / turns, 1.0)),
+        mean_own=np.float32(max(length / turns, 1.0)),
+        words=words,
+        most_spread=most_spread,
+        most_own=most_own,
+        touched=touched,
+    )
+    mean_meeting = float(graph.meeting_length @ scope.meetings) / max(inside, 1)
+    n = kernels.survey_meetings(
+        terms, idf, graph.term_start, graph.term_pair, graph.pairs, scope.meetings, graph.meeting_length, inside,
+        np.float32(max(mean_meeting, 1.0)), np.float32(KERNEL_M.sum() * 2 - KERNEL_M[0]), graph.meeting_least,
+        survey.mean_m, survey.mean_own, words, most_spread, most_own, touched, np.zeros(m, np.float32),
     )  # fmt: skip
-    cosine = graph.meeting_centroid[:, :SEMANTIC_DIMENSIONS] @ semantic
-    prior = np.zeros(m, np.float32)
-    prior[scope.meetings] = 0.5 * unit_range(words[scope.meetings]) + 0.5 * unit_range(cosine[scope.meetings])
+    return terms, idf, idf_known, idf_all, replace(survey, touched=touched[:n])
+
+
+def _seeds(
+    graph: MemoryGraph, scope: Scope, terms: Int32s, idf: Float32s, survey: _Survey
+) -> tuple[Int32s, Int32s]:
+    """The best turns by spread BM25 and the best rows by their own, `SEEDS` of each at most."""
+    rarest_first = np.argsort(-idf, kind="stable")
+    terms, idf = terms[rarest_first], idf[rarest_first]
+    numbers, bounds = np.empty((terms.size, 2), np.int64), np.empty(terms.size, np.float32)
+    scores, found = np.empty(SEEDS, np.float32), np.empty((2, SEEDS), np.int32)
+    order = _by_promise(survey.touched, survey.most_spread)
+    held = int(np.diff(graph.meeting_turns)[order].max(initial=0))
+    n_turns = kernels.strongest_turns(
+        terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
+        graph.posting_count, graph.meeting_rows, graph.meeting_turns, graph.turn_of_row, graph.row_of_turn, graph.speakers,
+        graph.types, scope.speakers, scope.types, KERNEL_M, graph.meeting_least, graph.smooth_m, survey.mean_m, order,
+        survey.most_spread, numbers, bounds, np.zeros(held, np.float32), np.zeros(held, np.float32), scores, found[0],
+    )  # fmt: skip
+    order = _by_promise(survey.touched, survey.most_own)
+    held = int(np.diff(graph.meeting_rows)[order].max(initial=0))
+    n_rows = kernels.strongest_rows(
+        terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
+        graph.posting_count, graph.meeting_rows, graph.speakers, graph.types, scope.speakers, scope.types,
+        graph.meeting_least, graph.length, survey.mean_own, order, survey.most_own, numbers, bounds,
+        np.zeros(held, np.float32), scores, found[1],
+    )  # fmt: skip
+    return found[0, :n_turns], found[1, :n_rows]
+
+
+def _by_promise(meetings: Int32s, most: Float32s) -> Int32s:
+    """The meetings with those in front, in their order, that promise most."""
+    promise = -most[meetings]
+    if meetings.size > SORTED_MEETINGS:
+        place = np.argpartition(promise, SORTED_MEETINGS)
+        meetings, promise = meetings[place], promise[place]
+    head = np.argsort(promise[:SORTED_MEETINGS], kind="stable")
+    return np.concatenate((meetings[:SORTED_MEETINGS][head], meetings[SORTED_MEETINGS:]))
+
+
+def _bounds(graph: MemoryGraph, turns: Int32s) -> tuple[Int32s, Int32s]:
+    """The first turn of each turn's meeting, and the one after its last."""
+    meeting = graph.meeting_of_row[graph.row_of_turn[turns]]
+    starts = graph.meeting_turns
+    return starts[meeting].astype(np.int32), starts[meeting + 1].astype(np.int32)
+
+
+def _meeting_prior(graph: MemoryGraph, scope: Scope, survey: _Survey, semantic: Float32s) -> Float32s:
+    """½ BM25 of the whole meeting + ½ cosine to its centroid, each min-max scaled over the scope."""
+    inside = np.flatnonzero(scope.meetings).astype(np.int32)
+    prior = np.zeros(graph.alive.size, np.float32)
+    if inside.size < 2:
+        return prior
+    cosine = np.empty(inside.size, np.float32)
+    kernels.dots_of_rows(semantic, graph.meeting_centroid, inside, cosine)
+    prior[inside] = 0.5 * unit_range(survey.words[inside]) + 0.5 * unit_range(cosine)
     return prior
 
 
@@ -250,5 +291,5 @@ def unit_range(values: Float32s) -> Float32s:
     """Min-max scaling to [0, 1]; equal values become 0."""
     if values.size == 0:
         return values
-    low, high = float(values.min()), float(values.max())
+    low, high = values.min(), values.max()
     return (values - low) / (high - low) if high > low else np.zeros_like(values)

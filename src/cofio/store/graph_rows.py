@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 import aiosqlite
 import orjson
 
 from cofio.graph.blocks import ContextRow, EpisodeRow, Lexicons, MeetingBlock, MeetingHead, build_block
-from cofio.graph.csr import ConceptRow
+from cofio.graph.ledger import ConceptRow, Ledger
 from cofio.records import ConceptKind, MemoryType
 from cofio.store.database import Database, queries
 
+# Meetings that are read at once: a whole memory does not fit into the working memory twice.
+MEETINGS_AT_ONCE: Final = 64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class _Changes:
     """What happened since a version: `meetings` by row id and `concepts` by memory id; None stands for all."""
 
     version: int
@@ -27,130 +32,151 @@ class Changes:
     concepts: frozenset[str] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraphRows:
-    """The state of the truth at `changes.version`, as far as it changed."""
+async def catch_up(database: Database, ledger: Ledger, since: int) -> tuple[Ledger, int]:
+    """A ledger with the state of the truth, and the version of that state.
 
-    changes: Changes
-    blocks: tuple[MeetingBlock, ...]
-    concepts: tuple[ConceptRow, ...]
-
-
-async def read_changes(database: Database, since: int, lexicons: Lexicons) -> GraphRows:
-    """Blocks and concepts that changed after version `since`, read from one state of the truth.
-
-    Everything is read if `since` is further back than the truth remembers. A meeting or concept that is named in
-    `changes` but not returned is gone.
+    It is `ledger`, which held the state of version `since`, or a new one if that is further back than the truth
+    remembers. If reading fails, `ledger` may hold some changes already; catching up again mends that.
     """
     async with database.read() as connection:
         changes = await _changes(connection, since)
-        meeting_ids = _listed(changes.meetings)
-        concept_ids = _listed(changes.concepts)
-        heads = [
-            row
-            async for row in (
-                queries.all_meetings(connection)
-                if meeting_ids is None
-                else queries.meetings_by_rowid(connection, ids=meeting_ids)
-            )
-        ]
-        episodes = [row async for row in queries.episodes_for_graph(connection, ids=meeting_ids)]
-        contexts = [row async for row in queries.contexts_for_graph(connection, ids=meeting_ids)]
-        answers = [row async for row in queries.answers_for_graph(connection, ids=meeting_ids)]
-        concepts = [row async for row in queries.concepts_for_graph(connection, ids=concept_ids)]
-        mentions = [row async for row in queries.concept_mentions_for_graph(connection, ids=concept_ids)]
-    blocks, concept_rows = await asyncio.to_thread(
-        lambda: (_blocks(heads, episodes, contexts, answers, lexicons), _concepts(concepts, mentions))
-    )
-    return GraphRows(changes=changes, blocks=blocks, concepts=concept_rows)
+        if changes.meetings is None:
+            ledger = Ledger()
+            keys = [row["id"] async for row in queries.all_meeting_keys(connection)]
+        else:
+            keys = sorted(changes.meetings)
+            ledger.drop_meetings(keys)
+        for at in range(0, len(keys), MEETINGS_AT_ONCE):
+            listed = orjson.dumps(keys[at : at + MEETINGS_AT_ONCE]).decode()
+            heads = [row async for row in queries.meetings_by_rowid(connection, ids=listed)]
+            episodes = await connection.execute_fetchall(queries.episodes_for_graph.sql, {"ids": listed})
+            contexts = await connection.execute_fetchall(queries.contexts_for_graph.sql, {"ids": listed})
+            answers = [row async for row in queries.answers_for_graph(connection, ids=listed)]
+            await asyncio.to_thread(_add_meetings, ledger, heads, list(episodes), list(contexts), answers)
+        await _set_concepts(connection, ledger, changes)
+    return ledger, changes.version
 
 
-async def _changes(connection: aiosqlite.Connection, since: int) -> Changes:
+async def stamp(database: Database, version: int) -> str | None:
+    """A fingerprint of the change that made this version; None if the truth does not remember it."""
+    async with database.read() as connection:
+        row = await queries.change(connection, version=version)
+    if row is None:
+        return None
+    return hashlib.sha256(orjson.dumps([version, row["meeting"], row["concepts"]])).hexdigest()
+
+
+async def _changes(connection: aiosqlite.Connection, since: int) -> _Changes:
     version = int(await queries.version(connection))
     rows = [row async for row in queries.changes_since(connection, version=since)]
     if since == 0 or (rows and rows[0]["version"] != since + 1):
-        return Changes(version=version, meetings=None, concepts=None)
-    return Changes(
+        return _Changes(version=version, meetings=None, concepts=None)
+    return _Changes(
         version=version,
         meetings=frozenset(int(row["meeting"]) for row in rows),
         concepts=frozenset(itertools.chain.from_iterable(orjson.loads(row["concepts"]) for row in rows)),
     )
 
 
+async def _set_concepts(connection: aiosqlite.Connection, ledger: Ledger, changes: _Changes) -> None:
+    listed = _listed(changes.concepts)
+    concepts = [row async for row in queries.concepts_for_graph(connection, ids=listed)]
+    # A concept that the graph holds keeps its mentions; only the changed meetings may bring it new ones. A speaker of
+    # a thousand meetings is not read anew for each.
+    known = ledger.known_concepts
+    new = None if changes.concepts is None else {row["memory_id"] for row in concepts} - known
+    mentions = await connection.execute_fetchall(
+        queries.concept_mentions_for_graph.sql, {"ids": _listed(new)}
+    )
+    more = [
+        row
+        async for row in queries.concept_mentions_of_meetings(
+            connection, meetings=_listed(changes.meetings or ())
+        )
+        if new is not None and row["memory_id"] not in new
+    ]
+    gone = (changes.concepts or frozenset()) - {row["memory_id"] for row in concepts}
+    await asyncio.to_thread(lambda: ledger.set_concepts(_concept_rows(concepts, [*mentions, *more]), gone))
+
+
 def _listed(items: Collection[object] | None) -> str | None:
     return None if items is None else orjson.dumps(sorted(items, key=str)).decode()
 
 
-def _blocks(
+def _add_meetings(
+    ledger: Ledger,
     heads: Sequence[sqlite3.Row],
     episodes: Sequence[sqlite3.Row],
     contexts: Sequence[sqlite3.Row],
     answers: Sequence[sqlite3.Row],
-    lexicons: Lexicons,
-) -> tuple[MeetingBlock, ...]:
+) -> None:
     episodes_of, contexts_of, answers_of = (_by_meeting(rows) for rows in (episodes, contexts, answers))
-    return tuple(
-        build_block(
-            MeetingHead(
-                key=head["id"],
-                meeting_id=head["meeting_id"],
-                title=head["title"],
-                project=head["project"],
-                series=head["series"],
-                document=bool(head["document"]),
-                day=date.fromisoformat(head["date"]).toordinal() if head["date"] else 0,
-            ),
-            [
-                EpisodeRow(
-                    node=row["id"],
-                    memory_id=row["memory_id"],
-                    memory_type=MemoryType(row["memory_type"]),
-                    content=row["content"],
-                    words=row["words"],
-                    speaker=row["speaker"],
-                    pure_question=bool(row["pure_question"]),
-                    vector=row["vector"],
-                )
-                for row in episodes_of(head["id"])
-            ],
-            [_context(row) for row in contexts_of(head["id"])],
-            [(row["source"], row["target"], row["weight"]) for row in answers_of(head["id"])],
-            lexicons,
-        )
-        for head in heads
+    for head in heads:
+        key = head["id"]
+        ledger.add_meeting(_block(head, episodes_of(key), contexts_of(key), answers_of(key), ledger.lexicons))
+
+
+def _block(
+    head: sqlite3.Row,
+    episodes: Sequence[sqlite3.Row],
+    contexts: Sequence[sqlite3.Row],
+    answers: Sequence[sqlite3.Row],
+    lexicons: Lexicons,
+) -> MeetingBlock:
+    return build_block(
+        MeetingHead(
+            key=head["id"],
+            meeting_id=head["meeting_id"],
+            title=head["title"],
+            project=head["project"],
+            series=head["series"],
+            document=bool(head["document"]),
+            day=date.fromisoformat(head["date"]).toordinal() if head["date"] else 0,
+        ),
+        [
+            EpisodeRow(
+                node=row["id"],
+                memory_id=row["memory_id"],
+                memory_type=MemoryType(row["memory_type"]),
+                content=row["content"],
+                words=row["words"],
+                speaker=row["speaker"],
+                pure_question=bool(row["pure_question"]),
+                vector=row["vector"],
+            )
+            for row in episodes
+        ],
+        [_context(row) for row in contexts],
+        [(row["source"], row["target"]) for row in answers],
+        lexicons,
     )
 
 
 def _context(row: sqlite3.Row) -> ContextRow:
     details = orjson.loads(row["details"])
     return ContextRow(
-        node=row["id"],
-        memory_id=row["memory_id"],
-        first=details["first_position"],
-        last=details["last_position"] + 1,
-        vector=row["vector"],
+        memory_id=row["memory_id"], first=details["first_position"], last=details["last_position"] + 1
     )
 
 
-def _concepts(concepts: Sequence[sqlite3.Row], mentions: Sequence[sqlite3.Row]) -> tuple[ConceptRow, ...]:
-    mentions_of: dict[int, list[tuple[int, int]]] = {}
+def _concept_rows(concepts: Sequence[sqlite3.Row], mentions: Sequence[sqlite3.Row]) -> list[ConceptRow]:
+    mentions_of: dict[str, list[tuple[int, int]]] = {}
     for row in mentions:
-        mentions_of.setdefault(row["target"], []).append((row["meeting"], row["position"]))
+        mentions_of.setdefault(row["memory_id"], []).append((row["meeting"], row["position"]))
     rows = []
     for row in concepts:
         details = orjson.loads(row["details"])
         rows.append(
             ConceptRow(
-                node=row["id"],
                 memory_id=row["memory_id"],
                 project=row["project"],
                 label=details["label"],
                 kind=ConceptKind(details["concept_kind"]),
-                mentions=tuple(mentions_of.get(row["id"], ())),
+                mentions=tuple(mentions_of.get(row["memory_id"], ())),
                 vector=row["vector"],
             )
         )
-    return tuple(rows)
+    return rows
 
 
 def _by_meeting(rows: Sequence[sqlite3.Row]) -> Callable[[int], list[sqlite3.Row]]:

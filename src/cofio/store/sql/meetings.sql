@@ -40,8 +40,8 @@ WHERE s.meeting = :meeting AND e.kind IN ('mentions', 'spoken_by');
 SELECT e.kind, count(*) AS n FROM edges e JOIN memories s ON s.id = e.source
 WHERE s.meeting = :meeting GROUP BY e.kind;
 
--- name: all_meetings
-SELECT * FROM meetings ORDER BY id;
+-- name: all_meeting_keys
+SELECT id FROM meetings ORDER BY id;
 
 -- name: meetings_by_rowid
 SELECT * FROM meetings WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id;

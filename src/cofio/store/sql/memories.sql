@@ -49,31 +49,41 @@ ORDER BY c.memory_id, g.date, g.meeting_id;
 
 -- name: episodes_for_graph
 SELECT id, meeting, memory_id, position, memory_type, content, words, speaker, pure_question, vector
-FROM memories WHERE level = 2 AND (:ids IS NULL OR meeting IN (SELECT value FROM json_each(:ids)))
+FROM memories WHERE level = 2 AND meeting IN (SELECT value FROM json_each(:ids))
 ORDER BY meeting, position;
 
 -- name: contexts_for_graph
-SELECT id, meeting, memory_id, details, vector
-FROM memories WHERE level = 1 AND (:ids IS NULL OR meeting IN (SELECT value FROM json_each(:ids)))
+SELECT meeting, memory_id, details
+FROM memories WHERE level = 1 AND meeting IN (SELECT value FROM json_each(:ids))
 ORDER BY meeting, position;
 
 -- name: answers_for_graph
-SELECT s.meeting, e.source, e.target, e.weight
-FROM edges e JOIN memories s ON s.id = e.source
-WHERE e.kind = 'answers' AND (:ids IS NULL OR s.meeting IN (SELECT value FROM json_each(:ids)))
+SELECT s.meeting, e.source, e.target
+FROM memories s JOIN edges e ON e.source = s.id AND e.kind = 'answers'
+WHERE s.level = 2 AND s.meeting IN (SELECT value FROM json_each(:ids))
 ORDER BY s.meeting, e.source, e.target;
 
 -- name: concepts_for_graph
-SELECT id, memory_id, project, details, vector
+SELECT memory_id, project, details, vector
 FROM memories WHERE level = 0 AND (:ids IS NULL OR memory_id IN (SELECT value FROM json_each(:ids)))
 ORDER BY memory_id;
 
 -- name: concept_mentions_for_graph
-SELECT e.target, s.meeting, s.position, e.kind
+-- Every mention of the given concepts.
+SELECT c.memory_id, s.meeting, s.position
 FROM memories c
 JOIN edges e ON e.target = c.id AND e.kind IN ('mentions', 'spoken_by')
 JOIN memories s ON s.id = e.source
 WHERE c.level = 0 AND (:ids IS NULL OR c.memory_id IN (SELECT value FROM json_each(:ids)))
+ORDER BY c.memory_id, s.meeting, s.position;
+
+-- name: concept_mentions_of_meetings
+-- Every mention in the given meetings.
+SELECT c.memory_id, s.meeting, s.position
+FROM memories s
+JOIN edges e ON e.source = s.id AND e.kind IN ('mentions', 'spoken_by')
+JOIN memories c ON c.id = e.target
+WHERE s.level = 2 AND s.meeting IN (SELECT value FROM json_each(:meetings))
 ORDER BY c.memory_id, s.meeting, s.position;
 
 -- name: memory_ids_of_level

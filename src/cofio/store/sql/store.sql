@@ -20,6 +20,9 @@ DELETE FROM changes WHERE version <= :version - 1000;
 -- name: changes_since
 SELECT version, meeting, concepts FROM changes WHERE version > :version ORDER BY version;
 
+-- name: change^
+SELECT meeting, concepts FROM changes WHERE version = :version;
+
 -- name: fact$
 SELECT value FROM facts WHERE name = :name;
 

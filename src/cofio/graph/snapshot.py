@@ -1,0 +1,116 @@
+"""The graph on disk, so that a start need not read the whole truth again.
+
+One uncompressed `.npz`: every array is an entry with its own checksum, and what is text is JSON in an array of bytes.
+It is a cache: one that is missing, damaged, of another version of cofio or of another truth is not read, and the graph
+is made from the truth instead.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import structlog
+from numpy.typing import NDArray
+
+import cofio
+from cofio.graph.blocks import MeetingHead
+from cofio.graph.csr import ConceptHead
+from cofio.graph.ledger import COLUMNS, LedgerState
+from cofio.records import ConceptKind
+
+_log = structlog.get_logger(__name__)
+
+# Raised when columns, kernels or the reading of texts change: what was measured at ingest is measured anew.
+LAYOUT: Final = 1
+# What reading a damaged file raises: a cut one, one with a wrong checksum, one whose JSON is none.
+_DAMAGED: Final = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
+
+
+def save(state: LedgerState, version: int, stamp: str, path: Path) -> None:
+    """`path` holds the state of the truth's `version`, replaced as a whole or not at all.
+
+    `stamp` is a fingerprint of the truth at that version.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        **{f"column.{name}": array for name, array in state.columns.items()},
+        "alive": state.alive,
+        "concept_alive": state.concept_alive,
+        "concept_vectors": state.concept_vectors,
+        "text": _bytes(
+            {
+                "heads": [_head(head) for head in state.heads],
+                "concepts": [
+                    [c.memory_id, c.project, c.label, c.kind.value, sorted(c.stems)] for c in state.concepts
+                ],
+                "words": dict(state.words),
+            }
+        ),
+        "label": _bytes(_label(version, stamp)),
+    }
+    beside = path.with_suffix(".new")
+    with beside.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def saved_version(path: Path) -> tuple[int, str] | None:
+    """The version of the truth whose graph lies at `path`, and its stamp; None if there is none that can be read."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            label = orjson.loads(file["label"].tobytes())
+    except FileNotFoundError:
+        return None
+    except _DAMAGED as error:
+        _log.warning("graph_snapshot_unreadable", reason=type(error).__name__)
+        return None
+    if label != _label(label.get("version"), label.get("stamp")):
+        return None
+    return label["version"], label["stamp"]
+
+
+def load(path: Path) -> LedgerState | None:
+    """The state at `path`, None if it is damaged."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            text = orjson.loads(file["text"].tobytes())
+            columns = {name: file[f"column.{name}"] for name in COLUMNS}
+            return LedgerState(
+                columns=columns,
+                heads=tuple(MeetingHead(**head) for head in text["heads"]),
+                concepts=tuple(
+                    ConceptHead(
+                        memory_id=memory_id,
+                        project=project,
+                        label=label,
+                        kind=ConceptKind(kind),
+                        stems=frozenset(stems),
+                    )
+                    for memory_id, project, label, kind, stems in text["concepts"]
+                ),
+                alive=file["alive"],
+                concept_alive=file["concept_alive"],
+                concept_vectors=file["concept_vectors"],
+                words={name: tuple(words) for name, words in text["words"].items()},
+            )
+    except _DAMAGED as error:
+        _log.warning("graph_snapshot_unreadable", reason=type(error).__name__)
+        return None
+
+
+def _label(version: int, stamp: str) -> dict[str, object]:
+    return {"version": version, "stamp": stamp, "layout": LAYOUT, "cofio": cofio.__version__}
+
+
+def _head(head: MeetingHead) -> dict[str, object]:
+    return {name: getattr(head, name) for name in MeetingHead.__slots__}
+
+
+def _bytes(value: object) -> NDArray[np.uint8]:
+    return np.frombuffer(orjson.dumps(value), np.uint8)
