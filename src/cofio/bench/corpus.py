@@ -339,6 +339,17 @@ def read_stored(folder: Path, level: Level, limit: int = -1) -> Stored:
     )
 
 
+def count_stored(folder: Path) -> dict[str, int]:
+    """How many memories the database file holds, by the label of their level."""
+    with contextlib.closing(
+        sqlite3.connect(f"file:{folder / DATABASE_NAME}?mode=ro", uri=True)
+    ) as connection:
+        rows = connection.execute(
+            "SELECT level, count(*) FROM memories GROUP BY level ORDER BY level"
+        ).fetchall()
+    return {Level(level).label: count for level, count in rows}
+
+
 def _code() -> str:
     """A name of the code that writes stores."""
     digest = hashlib.sha256()

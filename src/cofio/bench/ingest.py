@@ -87,7 +87,8 @@ async def measure(bench: Bench) -> Findings:
     findings.notes.append(
         "cofio begins with the transcript and ends when graph and index hold the meeting; Chroma and txtai are given "
         "the utterances that the parser found, without speakers' features, segments or concepts. All three write to "
-        "disk except txtai, which keeps its index in memory until it is saved."
+        "disk except txtai, which keeps its index in memory until it is saved. One thread encodes in each; cofio's "
+        "database and vector index have a thread and a process of their own."
     )
     return findings
 

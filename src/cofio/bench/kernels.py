@@ -9,7 +9,7 @@ import numpy as np
 
 from cofio.bench import peers
 from cofio.bench.bench import Bench
-from cofio.bench.corpus import drawn_store, read_source, read_stored, settings_for
+from cofio.bench.corpus import count_stored, drawn_store, read_source, read_stored, settings_for
 from cofio.bench.results import OURS, Check, Figure, Findings, close
 from cofio.bench.timing import Contender, Float64s, interleave
 from cofio.graph import kernels
@@ -116,26 +116,26 @@ async def _spreading(bench: Bench, what: str, graph: Edges, findings: Findings) 
 def best_first(edges: Edges) -> Callable[[Int32s, Float32s], tuple[Int32s, Float32s]]:
     """What spreads from seeds along the edges by cofio's kernel: nodes and strengths, strongest first.
 
-    Scratch is allocated once; clearing what a call touched is part of the call.
+    Scratch is allocated once; the kernel leaves it clean.
     """
     start, target, weight = edges
     nodes, room = start.size - 1, 64 * WOKEN
-    allowed = np.ones(nodes, np.bool_)
-    strength, done = np.zeros(nodes, np.float32), np.zeros(nodes, np.bool_)
-    parent, depth = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
-    heap_key, heap_node = np.empty(room, np.float32), np.empty(room, np.int32)
-    order, touched = np.empty(min(nodes, WOKEN), np.int32), np.empty(room, np.int32)
+    meeting_of_node, in_scope = np.zeros(nodes, np.int32), np.ones(1, np.bool_)
+    strength, done, parent = np.zeros(nodes, np.float32), np.zeros(nodes, np.bool_), np.empty(nodes, np.int32)
+    heap_key, heap_node, touched = (
+        np.empty(room, np.float32),
+        np.empty(room, np.int32),
+        np.empty(room, np.int32),
+    )
+    order = np.empty(min(nodes, WOKEN), np.int32)
+    found, reached_from = np.empty(order.size, np.float32), np.empty(order.size, np.int32)
 
     def spread(seeds: Int32s, strengths: Float32s) -> tuple[Int32s, Float32s]:
-        reached, n_touched = kernels.spread_best_first(
-            seeds, strengths, start, target, weight, allowed, FLOOR, strength, parent, depth, done, heap_key,
-            heap_node, order, touched,
+        reached = kernels.spread_best_first(
+            seeds, strengths, start, target, weight, meeting_of_node, in_scope, np.float32(FLOOR), strength, parent,
+            done, heap_key, heap_node, touched, order, found, reached_from,
         )  # fmt: skip
-        found = order[:reached].copy()
-        values = strength[found]
-        strength[touched[:n_touched]] = 0.0
-        done[touched[:n_touched]] = False
-        return found, values
+        return order[:reached].copy(), found[:reached].copy()
 
     return spread
 
@@ -190,6 +190,7 @@ def _spreading_peers(
 async def _contexts(bench: Bench, findings: Findings) -> None:
     source = read_source(bench.data)
     folder = await drawn_store(bench, source, bench.effort.memories)
+    counts = count_stored(folder)
     async with open_runtime(settings_for(bench.settings, folder)) as runtime:
         graph = runtime.live.current
         questions = source.questions[: bench.effort.rounds]
@@ -200,9 +201,7 @@ async def _contexts(bench: Bench, findings: Findings) -> None:
         nearest = []
         for vector in vectors:
             hits = await runtime.index.search(vector, {Level.EPISODE: SEEDS}, Filters())
-            nearest.append(
-                np.array([graph.row_of_memory[h.memory_id] for h in hits[Level.EPISODE]], np.int32)
-            )
+            nearest.append(graph.rows_by_id.find([hit.memory_id for hit in hits[Level.EPISODE]]))
         contenders = [
             Contender(
                 name=OURS,
@@ -238,10 +237,11 @@ async def _contexts(bench: Bench, findings: Findings) -> None:
     findings.add_times("context spread", seconds)
     findings.settings |= {
         "context spread: source": source.name,
-        "context spread: graph": dict(graph.counts),
+        "context spread: memories": counts,
+        "context spread: edges of the graph": int(graph.edge_target.size),
         "context spread: rounds": len(questions),
     }
-    findings.figures["context spread: memories"] = Figure(value=float(graph.counts["episodes"]))
+    findings.figures["context spread: memories"] = Figure(value=float(counts["L2"]))
     findings.notes.append(
         f"Context spread: cofio is given the {SEEDS} nearest rows that the vector index found (timed in the part "
         "search) and scores what lies around the seeds, for both kernels, with the prior of meetings; NumPy and SciPy "

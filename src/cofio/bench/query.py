@@ -11,7 +11,7 @@ import numpy as np
 
 from cofio.bench import peers
 from cofio.bench.bench import Bench
-from cofio.bench.corpus import drawn_store, read_source, read_stored, settings_for
+from cofio.bench.corpus import count_stored, drawn_store, read_source, read_stored, settings_for
 from cofio.bench.results import OURS, Figure, Findings
 from cofio.bench.timing import Contender, interleave, ratio
 from cofio.embed.onnx import OnnxEncoder
@@ -31,6 +31,7 @@ async def measure(bench: Bench) -> Findings:
     findings = Findings()
     source = read_source(bench.data)
     folder = await drawn_store(bench, source, bench.effort.memories)
+    counts = count_stored(folder)
     rounds = min(bench.effort.rounds, len(source.questions) - WARM_UP)
     questions = source.questions
     encoder = OnnxEncoder.open(bench.settings.model_dir, precision=bench.settings.precision, threads=1)
@@ -44,7 +45,6 @@ async def measure(bench: Bench) -> Findings:
                 *(Contender(name=name, call=_of(other, questions)) for name, other in others.items()),
             ]
             seconds = await interleave(contenders, rounds=rounds, warm_up=WARM_UP)
-            counts = dict(runtime.live.current.counts)
         findings.add_times("query", seconds)
         if TXTAI in others:
             others[TXTAI].close()
@@ -64,7 +64,7 @@ async def measure(bench: Bench) -> Findings:
         "threads": 1,
     }
     findings.notes.append(
-        f"cofio holds {counts['episodes']:,} utterances, with contexts, concepts, activation and bridges on, and "
+        f"cofio holds {counts['L2']:,} utterances, with contexts, concepts, activation and bridges on, and "
         f"answers with all texts and explanations; the peers hold {bench.effort.peer_memories:,} and return the best "
         f"{LIMIT}. Chroma and txtai were filled with the same drawn vectors; they encode questions with "
         "sentence-transformers."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPConnection
@@ -15,12 +14,11 @@ from typing import Final
 import numpy as np
 
 from cofio.bench.bench import Bench
-from cofio.bench.corpus import Source, drawn_store, read_source
+from cofio.bench.corpus import Source, count_stored, drawn_store, read_source
 from cofio.bench.results import Figure, Findings
 from cofio.bench.service import QUERY_PATH, Resident, Service, post, serving_cofio
 from cofio.bench.timing import Contender, interleave, ratio
-from cofio.records import Level, MeetingInput
-from cofio.runtime import DATABASE_NAME
+from cofio.records import MeetingInput
 
 WARM_UP: Final = 5
 # Of one meeting, which each ingest of the stability run replaces by another version of itself.
@@ -32,7 +30,7 @@ async def measure(bench: Bench) -> Findings:
     findings = Findings()
     source = read_source(bench.data)
     folders = {size: await drawn_store(bench, source, size) for size in bench.sizes}
-    counts = {size: _counts(folder) for size, folder in folders.items()}
+    counts = {size: count_stored(folder) for size, folder in folders.items()}
     with tempfile.TemporaryDirectory() as place:
         _starts(bench, folders, counts, Path(place), findings)
         await _questions(bench, source, folders, Path(place), findings)
@@ -49,16 +47,6 @@ async def measure(bench: Bench) -> Findings:
         "Bytes a memory are what the service holds beyond the same service over an empty store, model included in both.",
     ]
     return findings
-
-
-def _counts(folder: Path) -> dict[str, int]:
-    with contextlib.closing(
-        sqlite3.connect(f"file:{folder / DATABASE_NAME}?mode=ro", uri=True)
-    ) as connection:
-        rows = connection.execute(
-            "SELECT level, count(*) FROM memories GROUP BY level ORDER BY level"
-        ).fetchall()
-    return {Level(level).label: count for level, count in rows}
 
 
 def _starts(
