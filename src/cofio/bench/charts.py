@@ -105,8 +105,14 @@ def _bars(place: Axes, title: str, values: Mapping[str, float], unit: str) -> No
     names = list(values)
     numbers = [values[name] for name in names]
     wide = min(numbers) > 0 and max(numbers) / min(numbers) > 30
+    alone = not any("cofio" in name for name in names)  # sizes or stages of cofio
     positions = list(range(len(names)))[::-1]
-    place.barh(positions, numbers, color=[OURS if "cofio" in name else OTHERS for name in names], height=0.65)
+    place.barh(
+        positions,
+        numbers,
+        color=[OURS if alone or "cofio" in name else OTHERS for name in names],
+        height=0.65,
+    )
     place.set_yticks(positions, names)
     told = ", ".join(part for part in (unit, "logarithmic" if wide else "") if part)
     place.set_title(f"{title} ({told})" if told else title, loc="left", fontsize=9, fontweight="bold")
