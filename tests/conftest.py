@@ -1,4 +1,4 @@
-"""What several tests share: one real service, and one small labelled folder."""
+"""What several tests share: one real service, one small labelled folder, one small benchmark."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from labelled_folder import write_labelled
+
+from cofio.bench.bench import QUICK, Bench
+from cofio.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,3 +67,28 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labelled")
     write_labelled(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A benchmark that takes no time."""
+    return Bench(
+        data=ROOT / "data",
+        cache=tmp_path_factory.mktemp("bench"),
+        settings=Settings(model_dir=ROOT / "models", encoder_threads=1),
+        peers=False,
+        effort=replace(
+            QUICK,
+            rounds=3,
+            memories=150,
+            pool=120,
+            bulk_texts=4,
+            ingest_utterances=20,
+            load_s=0.1,
+            load_rounds=1,
+            stability_queries=8,
+            stability_ingests=2,
+            stability_memories=150,
+        ),
+        sizes=(50, 150),
+    )

@@ -1,0 +1,179 @@
+"""Scale: the service over stores of growing size, and its memory over many questions and ingests."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from cofio.bench.bench import Bench
+from cofio.bench.corpus import Source, count_stored, drawn_store, read_source
+from cofio.bench.results import Figure, Findings
+from cofio.bench.service import QUERY_PATH, Resident, Service, post, serving_cofio
+from cofio.bench.timing import Contender, interleave, ratio
+from cofio.records import MeetingInput
+
+WARM_UP: Final = 5
+# Of one meeting, which each ingest of the stability run replaces by another version of itself.
+CHANGING_UTTERANCES: Final = 40
+
+
+async def measure(bench: Bench) -> Findings:
+    """Every size is served at the same time, and questions go to each in turn; cofio alone."""
+    findings = Findings()
+    source = read_source(bench.data)
+    folders = {size: await drawn_store(bench, source, size) for size in bench.sizes}
+    counts = {size: count_stored(folder) for size, folder in folders.items()}
+    with tempfile.TemporaryDirectory() as place:
+        _starts(bench, folders, counts, Path(place), findings)
+        await _questions(bench, source, folders, Path(place), findings)
+        stability = await drawn_store(bench, source, bench.effort.stability_memories)
+        _stability(bench, source, stability, Path(place), findings)
+    findings.settings |= {
+        "source": source.name,
+        "sizes": {str(size): found for size, found in counts.items()},
+        "starts": bench.effort.starts,
+    }
+    findings.notes += [
+        "Memories are utterances; contexts and concepts come on top of them. Resident are the service and the process "
+        "of its vector index together, pages of mapped files included.",
+        "Bytes a memory are what the service holds beyond the same service over an empty store, model included in both.",
+    ]
+    return findings
+
+
+def _starts(
+    bench: Bench,
+    folders: dict[int, Path],
+    counts: dict[int, dict[str, int]],
+    place: Path,
+    findings: Findings,
+) -> None:
+    """Time from the start of the process to readiness, and what it holds then; kernels are compiled already."""
+    empty: list[Resident] = []
+    for _ in range(bench.effort.starts):
+        with serving_cofio(bench.settings, place / "empty", place / "empty.log") as service:
+            empty.append(service.resident())
+    floor = float(np.median([one.total for one in empty]))
+    floor_anonymous = float(np.median([one.anonymous for one in empty]))
+    findings.figures["resident, empty store"] = Figure(value=floor / 1e6, unit="MB")
+    for size, folder in folders.items():
+        seconds, held = [], []
+        for _ in range(bench.effort.starts):
+            with serving_cofio(bench.settings, folder, place / f"{size}.log") as service:
+                seconds.append(service.ready_s)
+                held.append(service.resident())
+        utterances = counts[size]["L2"]
+        total = float(np.median([one.total for one in held]))
+        anonymous = float(np.median([one.anonymous for one in held]))
+        findings.figures |= {
+            f"start to ready, {size:,} memories": Figure(value=float(np.median(seconds)), unit="s"),
+            f"resident at the start, {size:,} memories": Figure(value=total / 1e6, unit="MB"),
+            f"bytes a memory at the start, {size:,} memories": Figure(
+                value=(total - floor) / utterances, unit="B"
+            ),
+            f"bytes a memory at the start, without file pages, {size:,} memories": Figure(
+                value=(anonymous - floor_anonymous) / utterances, unit="B"
+            ),
+        }
+
+
+async def _questions(
+    bench: Bench, source: Source, folders: dict[int, Path], place: Path, findings: Findings
+) -> None:
+    """The p50 of a question never asked before, of each size, and what the service holds after these."""
+    rounds = min(bench.effort.rounds, len(source.questions) - WARM_UP)
+    with contextlib.ExitStack() as stack:
+        services: dict[int, Service] = {}
+        contenders = []
+        for size, folder in folders.items():
+            services[size] = stack.enter_context(
+                serving_cofio(bench.settings, folder, place / f"{size}-asked.log")
+            )
+            connection = stack.enter_context(services[size].connection())
+            contenders.append(Contender(name=_name(size), call=_asking(connection, source.questions)))
+        seconds = await interleave(contenders, rounds=rounds, warm_up=WARM_UP)
+        smallest, floor = min(folders), findings.figures["resident, empty store"].value
+        findings.add_times("query over HTTP", seconds, ours=_name(smallest))
+        for size in folders:
+            held = services[size].resident().total / 1e6
+            findings.figures[f"bytes a memory after {rounds} questions, {size:,} memories"] = Figure(
+                value=(held - floor) * 1e6 / max(size, 1), unit="B"
+            )
+            if size != smallest:
+                del findings.ratios[f"query over HTTP: {_name(size)}"]
+                findings.ratios[f"p50 of {size:,} by {smallest:,} memories"] = ratio(
+                    seconds[_name(smallest)], seconds[_name(size)]
+                )
+    findings.settings["questions"] = rounds
+
+
+def _asking(connection: HTTPConnection, questions: Sequence[str]) -> Callable[[int], object]:
+    return lambda i: post(connection, QUERY_PATH, {"query": questions[i][:1000]})
+
+
+def _name(size: int) -> str:
+    return f"{size:,} memories"
+
+
+def _stability(bench: Bench, source: Source, store: Path, place: Path, findings: Findings) -> None:
+    """What the service holds during many different questions, with ingests of one changing meeting between them.
+
+    The meeting stays as long as it was, so that the memory holds as much at the end as at the beginning.
+    """
+    queries, ingests = bench.effort.stability_queries, bench.effort.stability_ingests
+    folder = place / "stability"
+    shutil.copytree(store, folder)
+    asked = _different(source, queries)
+    held: list[tuple[int, int]] = []
+    every, sample = max(1, queries // ingests), max(1, queries // 40)
+    with (
+        serving_cofio(bench.settings, folder, place / "stability.log") as service,
+        service.connection() as connection,
+    ):
+        for number, body in enumerate(asked):
+            if number % every == 0:
+                post(connection, "/ingest", _changing(source.meetings[0], number))
+            post(connection, QUERY_PATH, body)
+            if (number + 1) % sample == 0:
+                held.append((number + 1, service.resident().total))
+    after_tenth = next((value for number, value in held if number >= queries / 10), held[0][1])
+    findings.figures |= {
+        "resident after the first tenth": Figure(value=after_tenth / 1e6, unit="MB"),
+        "resident at the end": Figure(value=held[-1][1] / 1e6, unit="MB"),
+        f"growth over {queries:,} questions and {ingests:,} ingests, after the first tenth": Figure(
+            value=100 * (held[-1][1] / after_tenth - 1), unit="%"
+        ),
+    }
+    findings.settings |= {
+        "stability: memories": bench.effort.stability_memories,
+        "stability: questions": queries,
+        "stability: ingests": ingests,
+        "stability: resident MB": [[number, round(value / 1e6, 1)] for number, value in held],
+    }
+
+
+def _different(source: Source, count: int) -> Iterator[dict[str, object]]:
+    """Requests of which no two are equal: every question with every limit."""
+    pairs = itertools.product(range(5, 51), source.questions)
+    for limit, question in itertools.islice(itertools.cycle(pairs), count):
+        yield {"query": question[:1000], "limit_per_level": limit}
+
+
+def _changing(meeting: MeetingInput, number: int) -> dict[str, object]:
+    lines = [
+        f"Speaker {i % 4}: Version {number} of line {i}, said again." for i in range(CHANGING_UTTERANCES)
+    ]
+    return {
+        "title": meeting.title,
+        "transcript": "\n".join(lines),
+        "external_id": "changing",
+        "project": "stability",
+    }
