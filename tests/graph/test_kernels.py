@@ -12,8 +12,9 @@ import pytest
 from cofio.graph import kernels
 
 
+@pytest.mark.parametrize("limit", [60, 7])
 @pytest.mark.parametrize("seed", range(5))
-def test_best_first_takes_the_strongest_paths(seed: int) -> None:
+def test_best_first_takes_the_strongest_paths(seed: int, limit: int) -> None:
     """networkx, Dijkstra over −log of the weights, is the oracle."""
     rng = np.random.default_rng(seed)
     graph = nx.gnm_random_graph(60, 200, seed=seed, directed=True)
@@ -24,29 +25,35 @@ def test_best_first_takes_the_strongest_paths(seed: int) -> None:
     target: list[int] = []
     weight: list[float] = []
     for v in range(60):
-        for t in sorted(graph.successors(v)):
+        for t in sorted(graph.successors(v), key=lambda t: -graph[v][t]["strength"]):
             target.append(t)
             weight.append(graph[v][t]["strength"])
         start[v + 1] = len(target)
-    order, strength, parent = np.empty(60, np.int32), np.empty(60, np.float32), np.empty(60, np.int32)
-    scratch, done = np.zeros(60, np.float32), np.zeros(60, np.bool_)
+    order, strength, parent = (
+        np.empty(limit, np.int32),
+        np.empty(limit, np.float32),
+        np.empty(limit, np.int32),
+    )
+    scratch, bins = np.zeros(60, np.float32), np.zeros(2048, np.int32)
     meeting_of_node = np.zeros(60, np.int32)
     meeting_of_node[7] = 1  # which is not in scope
     seeds = np.array([0, 13], np.int32)
     reached = kernels.spread_best_first(
         seeds, np.array([1.0, 0.6], np.float32), start, np.array(target, np.int32), np.array(weight, np.float32),
-        meeting_of_node, np.array([True, False]), np.float32(0.05), scratch, np.empty(60, np.int32), done,
-        np.empty(500, np.float32), np.empty(500, np.int32), np.empty(500, np.int32), order, strength, parent,
+        meeting_of_node, np.array([True, False]), np.float32(0.05), scratch, np.empty(60, np.int32),
+        np.empty(500, np.int64), np.empty(500, np.int32), bins, order, strength, parent,
     )  # fmt: skip
     assert not scratch.any(), "scratch is left as it came"
-    assert not done.any()
+    assert not bins.any()
 
     graph.remove_node(7)
     graph.add_edge("all", 0, weight=0.0)
     graph.add_edge("all", 13, weight=-math.log(0.6))
     distance = nx.single_source_dijkstra_path_length(graph, "all")
     expected = {v: math.exp(-far) for v, far in distance.items() if v != "all" and math.exp(-far) >= 0.05}
-    assert set(order[:reached].tolist()) == expected.keys()
+    assert reached == min(limit, len(expected))
+    strongest = sorted(expected.values(), reverse=True)[:limit]
+    assert strength[:reached].tolist() == pytest.approx(strongest, rel=1e-4)
     for place, v in enumerate(order[:reached].tolist()):
         assert strength[place] == pytest.approx(expected[v], rel=1e-4)
         if parent[place] >= 0:

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from cofio.bench.bench import Bench
-from cofio.embed.onnx import OnnxEncoder, TextEncoder
+from cofio.embed.onnx import Load, OnnxEncoder, TextEncoder
 from cofio.errors import InvalidInput
 from cofio.eval.corpus import MAKERS, meeting_input
 from cofio.eval.datasets import Dataset, read_dataset, read_samples
@@ -196,6 +196,7 @@ class DrawnEncoder:
     known: dict[str, Float32s] = field(default_factory=dict)
     fallback: Float32s = field(default_factory=lambda: np.empty((0, SEMANTIC_DIMENSIONS), np.float32))
     unknown: int = 0
+    load: Load = field(default_factory=lambda: Load(questions=1, texts=512, chars=65_536))
 
     def encode(self, texts: Sequence[str]) -> Float32s:
         """The vectors of `texts`, float32 (n, 384), unit rows."""

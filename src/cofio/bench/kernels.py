@@ -15,7 +15,7 @@ from cofio.bench.timing import Contender, Float64s, interleave
 from cofio.graph import kernels
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope, scope
-from cofio.graph.spread import SEEDS, Evidence, gather
+from cofio.graph.spread import SEEDS, Evidence, gather, lexical_seeds
 from cofio.records import (
     SEMANTIC_DIMENSIONS,
     VECTOR_DIMENSIONS,
@@ -61,7 +61,8 @@ def made_graph(nodes: int, edges: int, *, hubs: bool) -> Edges:
     """A graph like a memory's: time joins neighbours, and the rest of the edges are drawn, both ways each.
 
     With `hubs` one end of a drawn edge is one of few nodes with many edges, as people and terms are: the largest has
-    a hundredth of them. CSR arrays: start (nodes + 1,), target, weight in (0, 1].
+    a hundredth of them. CSR arrays, as cofio keeps its own, a node's
+    strongest edges first: start (nodes + 1,), target, weight in (0, 1].
     """
     rng = np.random.default_rng(SEED)
     ahead = np.arange(nodes - 1)
@@ -72,12 +73,10 @@ def made_graph(nodes: int, edges: int, *, hubs: bool) -> Edges:
     target = np.concatenate((ahead + 1, ahead, other, one))
     weight = np.concatenate((np.full(2 * ahead.size, 0.7), np.tile(rng.uniform(0.05, 0.85, rest), 2)))
     pairs, first = np.unique(source * nodes + target, return_index=True)
+    weight = weight[first].astype(np.float32)
     start = np.searchsorted(pairs // nodes, np.arange(nodes + 1))
-    return (
-        start.astype(np.int64),
-        (pairs % nodes).astype(np.int32),
-        np.ascontiguousarray(weight[first], np.float32),
-    )
+    order = np.lexsort((-weight, pairs // nodes))
+    return start.astype(np.int64), (pairs % nodes)[order].astype(np.int32), weight[order]
 
 
 async def _spreading(bench: Bench, what: str, graph: Edges, findings: Findings) -> None:
@@ -120,20 +119,16 @@ def best_first(edges: Edges) -> Callable[[Int32s, Float32s], tuple[Int32s, Float
     """
     start, target, weight = edges
     nodes, room = start.size - 1, 64 * WOKEN
-    meeting_of_node, in_scope = np.zeros(nodes, np.int32), np.ones(1, np.bool_)
-    strength, done, parent = np.zeros(nodes, np.float32), np.zeros(nodes, np.bool_), np.empty(nodes, np.int32)
-    heap_key, heap_node, touched = (
-        np.empty(room, np.float32),
-        np.empty(room, np.int32),
-        np.empty(room, np.int32),
-    )
+    nowhere, in_scope = np.zeros(0, np.int32), np.ones(1, np.bool_)
+    strength, parent = np.zeros(nodes, np.float32), np.empty(nodes, np.int32)
+    heap, touched, bins = np.empty(room, np.int64), np.empty(room, np.int32), np.zeros(2048, np.int32)
     order = np.empty(min(nodes, WOKEN), np.int32)
     found, reached_from = np.empty(order.size, np.float32), np.empty(order.size, np.int32)
 
     def spread(seeds: Int32s, strengths: Float32s) -> tuple[Int32s, Float32s]:
         reached = kernels.spread_best_first(
-            seeds, strengths, start, target, weight, meeting_of_node, in_scope, np.float32(FLOOR), strength, parent,
-            done, heap_key, heap_node, touched, order, found, reached_from,
+            seeds, strengths, start, target, weight, nowhere, in_scope, np.float32(FLOOR), strength, parent, heap,
+            touched, bins, order, found, reached_from,
         )  # fmt: skip
         return order[:reached].copy(), found[:reached].copy()
 
@@ -253,7 +248,7 @@ def _gather(
     graph: MemoryGraph, bounds: Scope, stems: list[str], vector: Float32s, nearest: Int32s
 ) -> Evidence:
     """The one place that knows how cofio's context spread is called."""
-    return gather(graph, bounds, stems, vector, nearest)
+    return gather(graph, bounds, lexical_seeds(graph, bounds, stems), vector, nearest)
 
 
 def _pairs(

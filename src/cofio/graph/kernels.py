@@ -653,7 +653,7 @@ def group_by_key(keys, n_keys, start, order):
 def link(
     n_rows, meeting_of_row, alive, context_of_row, part_weight, next_weight, source, target, weight, start, out_target, out_weight,
 ):  # fmt: skip
-    """The edges of best-first activation as CSR, each in both directions; returns how many there are.
+    """The edges of best-first activation as CSR, each in both directions, a node's strongest first; returns how many.
 
     Rows of living meetings are joined to the next of their meeting and to their context (node `n_rows` + its number,
     weight `part_weight` of it); `source[i]`–`target[i]` are the other edges. `start` (nodes + 1) comes in zeroed;
@@ -692,7 +692,21 @@ def link(
     for v in range(start.size - 1, 0, -1):
         start[v] = start[v - 1]
     start[0] = 0
+    for v in range(start.size - 1):
+        _strongest_first(out_target, out_weight, start[v], start[v + 1])
     return start[-1]
+
+
+@njit(cache=True, nogil=True)
+def _strongest_first(target, weight, begin, end):
+    """Sorts one node's edges in place; edges of a hub weigh the same, so that few ever move."""
+    for i in range(begin + 1, end):
+        t, w = target[i], weight[i]
+        at = i
+        while at > begin and weight[at - 1] < w:
+            target[at], weight[at] = target[at - 1], weight[at - 1]
+            at -= 1
+        target[at], weight[at] = t, w
 
 
 @njit(cache=True, nogil=True)
@@ -703,102 +717,137 @@ def _put(v, t, w, cursor, target, weight):
 
 
 @njit(cache=True, nogil=True)
-def _sift_down(keys, nodes, size, at):
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            return
-        if child + 1 < size and (
-            keys[child + 1] > keys[child]
-            or (keys[child + 1] == keys[child] and nodes[child + 1] < nodes[child])
-        ):
-            child += 1
-        if keys[child] < keys[at] or (keys[child] == keys[at] and nodes[child] >= nodes[at]):
-            return
-        keys[at], keys[child] = keys[child], keys[at]
-        nodes[at], nodes[child] = nodes[child], nodes[at]
-        at = child
+def _packed(strength, node):
+    """A strength and a node as one number: greater where the strength is, and among equals where the node is lower.
+
+    The bits of positive floats are in the order of the floats.
+    """
+    return (np.int64(np.float32(strength).view(np.int32)) << 32) | (0x7FFFFFFF - np.int64(node))
 
 
 @njit(cache=True, nogil=True)
-def _sift_up(keys, nodes, at):
+def _push(heap, size, item):
+    at = size
     while at > 0:
         up = (at - 1) // 2
-        if keys[up] > keys[at] or (keys[up] == keys[at] and nodes[up] <= nodes[at]):
-            return
-        keys[at], keys[up] = keys[up], keys[at]
-        nodes[at], nodes[up] = nodes[up], nodes[at]
+        if heap[up] >= item:
+            break
+        heap[at] = heap[up]
         at = up
+    heap[at] = item
+
+
+@njit(cache=True, nogil=True)
+def _pop(heap, size):
+    """Takes the greatest of `size` items out, which is returned."""
+    best = heap[0]
+    item = heap[size - 1]
+    size -= 1
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] > heap[child]:
+            child += 1
+        if heap[child] <= item:
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = item
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _bin(strength):
+    """The bin of a strength: 16 to each power of two."""
+    return np.float32(strength).view(np.int32) >> 19
 
 
 @njit(cache=True, nogil=True)
 def spread_best_first(
-    seeds, strengths, edge_start, edge_target, edge_weight, meeting_of_node, in_scope, floor, strength, parent, done,
-    heap_key, heap_node, touched, order, out_strength, out_parent,
+    seeds, strengths, edge_start, edge_target, edge_weight, meeting_of_node, in_scope, floor, strength, parent, heap,
+    touched, bins, order, out_strength, out_parent,
 ):  # fmt: skip
     """The strongest path from any seed to each of the first `order.size` nodes; returns how many were reached.
 
     strength(v) = max over paths of strength(seed) · Π weight(edge); with weights in (0, 1] the best-first order
-    settles each node once (Dijkstra over −log). Nodes weaker than `floor` stay asleep, and so do those of a meeting
+    settles each node once (Dijkstra over −log). A node's edges come strongest first. Nodes weaker than `floor` stay asleep, and so do those of a meeting
     that is not in scope; a node beyond `meeting_of_node` belongs to no meeting. Ties go to the lower node.
 
     Place i of `order`, `out_strength` and `out_parent` holds the i-th node settled, its strength, and the place of the
-    node it was reached from (−1 at a seed). `strength` and `done` (nodes) are scratch, `parent` (nodes) scratch that
-    need not be zero. The heap holds every push and `touched` every node seen; what does not fit is dropped.
-    Cost: O(reached · degree · log).
+    node it was reached from (−1 at a seed). `strength` (nodes) is scratch, `parent` (nodes) scratch that need not be
+    zero; so are `heap`, which holds every push, and `touched`, which holds every node seen: what does not fit is
+    dropped. `bins` (2048, int32) is scratch that counts the nodes seen by their strength: once `order.size` of them are
+    in higher bins, a node can no longer be among the strongest, and is not pushed.
+    Cost: O(reached · degree), and a logarithm for each node that may still be reached.
     """
-    capacity = heap_key.size
-    size = 0
-    n_touched = 0
+    size = n_touched = 0
+    limit = order.size
+    cut = 0  # nodes in bins below this one are too weak
+    above = 0  # nodes in bins from `cut` + 1 on
     for i in range(seeds.size):
-        v = seeds[i]
-        if strengths[i] <= strength[v] or n_touched == touched.size:
+        v, s = seeds[i], strengths[i]
+        if s <= strength[v] or n_touched == touched.size or size == heap.size:
             continue
+        b = _bin(s)
         if strength[v] == 0.0:
             touched[n_touched] = v
             n_touched += 1
-        strength[v] = strengths[i]
+        else:
+            bins[_bin(strength[v])] -= 1
+        bins[b] += 1
+        strength[v] = s
         parent[v] = -1
-        if size < capacity:
-            heap_key[size] = strengths[i]
-            heap_node[size] = v
-            _sift_up(heap_key, heap_node, size)
-            size += 1
+        _push(heap, size, _packed(s, v))
+        size += 1
+    for b in range(1, bins.size):
+        above += bins[b]
+    while above - bins[cut + 1] >= limit:
+        cut += 1
+        above -= bins[cut]
     reached = 0
-    while size > 0 and reached < order.size:
-        key = heap_key[0]
-        v = heap_node[0]
+    while size > 0 and reached < limit:
+        item = _pop(heap, size)
         size -= 1
-        heap_key[0] = heap_key[size]
-        heap_node[0] = heap_node[size]
-        _sift_down(heap_key, heap_node, size, 0)
-        if done[v] or key < strength[v]:
+        v = 0x7FFFFFFF - (item & 0x7FFFFFFF)
+        key = np.int32(item >> 32).view(np.float32)
+        if key < strength[v]:
             continue
-        done[v] = True
         order[reached] = v
         out_strength[reached] = key
         out_parent[reached] = parent[v]
         for e in range(edge_start[v], edge_start[v + 1]):
-            t = edge_target[e]
             s = key * edge_weight[e]
-            if s < floor or s <= strength[t] or done[t]:
+            b = _bin(s)
+            if s < floor or b < cut:
+                break
+            t = edge_target[e]
+            before = strength[t]
+            if s <= before:
                 continue
-            if t < meeting_of_node.size and not in_scope[meeting_of_node[t]]:
-                continue
-            if strength[t] == 0.0:
-                if n_touched == touched.size:
+            if before == 0.0:
+                if n_touched == touched.size or (
+                    t < meeting_of_node.size and not in_scope[meeting_of_node[t]]
+                ):
                     continue
                 touched[n_touched] = t
                 n_touched += 1
+            else:
+                bins[_bin(before)] -= 1
+                above -= _bin(before) > cut
+            bins[b] += 1
+            above += b > cut
+            while above - bins[cut + 1] >= limit:
+                cut += 1
+                above -= bins[cut]
             strength[t] = s
             parent[t] = reached
-            if size < capacity:
-                heap_key[size] = s
-                heap_node[size] = t
-                _sift_up(heap_key, heap_node, size)
+            if size < heap.size:
+                _push(heap, size, _packed(s, t))
                 size += 1
         reached += 1
     for i in range(n_touched):
+        bins[_bin(strength[touched[i]])] = 0
         strength[touched[i]] = 0.0
-        done[touched[i]] = False
     return reached

@@ -10,17 +10,16 @@ from typing import Final
 
 import numpy as np
 
-from cofio.records import Bools, Float32s, Int32s
+from cofio.records import Float32s, Int32s
 
 _KEPT: Final = 2  # sets that are kept when nobody uses them; more are made when more questions run at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scratch:
-    """Arrays over all nodes. `strength` and `done` are zero between uses, `parent` is whatever it is."""
+    """Arrays over all nodes. `strength` is zero between uses, `parent` is whatever it is."""
 
     strength: Float32s
-    done: Bools
     parent: Int32s
 
 
@@ -37,12 +36,11 @@ class ScratchPool:
             scratch = self._free.pop()
         except IndexError:
             scratch = None
-        if scratch is None or scratch.done.size < nodes:
+        if scratch is None or scratch.parent.size < nodes:
             # Room for what is appended until the graph has grown by an eighth.
             room = nodes + nodes // 8
             scratch = Scratch(
                 strength=np.zeros(room, np.float32),
-                done=np.zeros(room, np.bool_),
                 parent=np.empty(room, np.int32),
             )
         yield scratch

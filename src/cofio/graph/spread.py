@@ -196,11 +196,13 @@ def wake(graph: MemoryGraph, scope: Scope, seeds: Int32s, strengths: Float32s) -
     order = np.empty(min(graph.nodes, WAKE_LIMIT), np.int32)
     strength, parent = np.empty(order.size, np.float32), np.empty(order.size, np.int32)
     room = 64 * WAKE_LIMIT
+    # The dead have no edges: where nothing is out of scope, nothing need be looked up.
+    meetings = graph.meeting_of_node[:0] if scope.meetings is graph.alive else graph.meeting_of_node
     with graph.scratch.borrow(graph.nodes) as scratch:
         reached = kernels.spread_best_first(
-            seeds, strengths, graph.edge_start, graph.edge_target, graph.edge_weight, graph.meeting_of_node, scope.meetings,
-            np.float32(WAKE_FLOOR), scratch.strength, scratch.parent, scratch.done, np.empty(room, np.float32),
-            np.empty(room, np.int32), np.empty(room, np.int32), order, strength, parent,
+            seeds, strengths, graph.edge_start, graph.edge_target, graph.edge_weight, meetings, scope.meetings,
+            np.float32(WAKE_FLOOR), scratch.strength, scratch.parent, np.empty(room, np.int64), np.empty(room, np.int32),
+            np.zeros(2048, np.int32), order, strength, parent,
         )  # fmt: skip
     nodes = order[:reached]
     return Wake(
