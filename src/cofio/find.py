@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -128,7 +128,7 @@ def find(
     activated: tuple[Reached, ...] = ()
     if spreading:
         woken = _woken(graph, bounds, evidence, u, direct)
-        taken = [node for found in direct.values() for node, _ in found] + [link.row for link in bridges]
+        taken = {node for found in direct.values() for node, _ in found} | {link.row for link in bridges}
         activated = tuple(
             Reached(node=node, strength=strength, path=woken.path(node))
             for node, strength in _activated(
@@ -165,9 +165,8 @@ def _bridges(
     near: Sequence[int],
 ) -> tuple[Link, ...]:
     """Bridges from the direct rows and those that come next, to the same scope or, if there is one, to the outside."""
-    named, shares = spread_through_names(
-        graph, inside.evidence, rank.own_match(inside.evidence, cue), NAME_SEEDS
-    )
+    own = rank.own_match(inside.evidence, cue)
+    named, shares = spread_through_names(graph, inside.evidence, own, NAME_SEEDS)
     there = inside
     if outside is not None:
         seeds = lexical_seeds(graph, outside.bounds, cue.stems)
@@ -232,23 +231,16 @@ def _woken(
     """Best-first activation from the direct results, and from what matched the question by itself."""
     own = rank.hybrid(evidence)
     strongest = np.argsort(-own, kind="stable")[: 2 * SEEDS]
+    nodes, strengths = [evidence.rows[strongest]], [OWN_MATCH * own[strongest]]
     peak = max(float(u.max(initial=0.0)), 1e-9)
-    seeds = [int(row) for row in evidence.rows[strongest]]
-    strengths = [OWN_MATCH * float(value) for value in own[strongest]]
     for level, found in direct.items():
-        best = max((score for _, score in found), default=0.0)
-        top = peak if level is Level.EPISODE else best / UPPER_LEVELS
-        seeds += [node for node, _ in found]
-        strengths += [max(score, 0.0) / top if top > 0 else 0.0 for _, score in found]
-    kept = [
-        (seed, min(strength, 1.0)) for seed, strength in zip(seeds, strengths, strict=True) if strength > 0.0
-    ]
-    return wake(
-        graph,
-        bounds,
-        np.array([seed for seed, _ in kept], np.int32),
-        np.array([strength for _, strength in kept], np.float32),
-    )
+        score = np.array([score for _, score in found], np.float32)
+        best = max(float(score.max(initial=0.0)), 1e-9)
+        nodes.append(np.array([node for node, _ in found], np.int32))
+        strengths.append(score / (peak if level is Level.EPISODE else best / UPPER_LEVELS))
+    strength = np.minimum(np.concatenate(strengths), 1.0).astype(np.float32)
+    kept = strength > 0.0
+    return wake(graph, bounds, np.concatenate(nodes)[kept], strength[kept])
 
 
 def _activated(
@@ -257,7 +249,7 @@ def _activated(
     u: Float32s,
     order: Int64s,
     woken: Wake,
-    taken: Sequence[int],
+    taken: Set[int],
     levels: Sequence[Level],
     limit: int,
 ) -> list[tuple[int, float]]:
@@ -270,20 +262,26 @@ def _activated(
     peak = max(float(u.max(initial=0.0)), 1e-9)
     shares = np.clip(u[order] / peak, 0.0, 1.0)
     rows = evidence.rows[order]
-    beyond = ~np.isin(woken.nodes, rows)
+    beyond = np.ones(woken.nodes.size, np.bool_)
+    beyond[[woken.place[node] for node in (*rows.tolist(), *taken) if node in woken.place]] = False
     nodes, strength = woken.nodes[beyond], woken.strength[beyond]
-    weakest = shares.min(initial=1.0)
-    strength = np.where(nodes < graph.episodes, np.minimum(strength, weakest), UPPER_LEVELS * strength)
-    nodes, strength = np.concatenate((rows, nodes)), np.concatenate((shares, strength))
-    level = np.where(
-        nodes < graph.episodes,
-        int(Level.EPISODE),
-        np.where(nodes < graph.first_concept, int(Level.CONTEXT), int(Level.CONCEPT)),
+    strength = np.where(
+        nodes < graph.episodes, np.minimum(strength, shares.min(initial=1.0)), UPPER_LEVELS * strength
     )
-    kept = (strength > 0.0) & np.isin(level, [int(wanted) for wanted in levels]) & ~np.isin(nodes, taken)
+    left = [row not in taken for row in rows.tolist()]
+    nodes, strength = np.concatenate((rows[left], nodes)), np.concatenate((shares[left], strength))
+    kept = strength > 0.0
+    if len(levels) < len(Level):
+        kept &= np.isin(_levels(graph, nodes), [int(level) for level in levels])
     nodes, strength = nodes[kept], strength[kept]
     best = _best(graph, nodes, strength, limit)
     return list(zip(nodes[best].tolist(), strength[best].tolist(), strict=True))
+
+
+def _levels(graph: MemoryGraph, nodes: Int32s) -> Int64s:
+    """The level of each node."""
+    upper = np.where(nodes < graph.first_concept, int(Level.CONTEXT), int(Level.CONCEPT))
+    return np.where(nodes < graph.episodes, int(Level.EPISODE), upper)
 
 
 def _best(graph: MemoryGraph, nodes: Int32s, scores: Float32s, limit: int) -> Int64s:

@@ -39,6 +39,8 @@ from cofio.text.features import FEATURES, query_features
 
 # How many times as many hits are asked for where those of the asked meetings do not count.
 OUTSIDE: Final = 4
+# How many times as many concepts are asked for as are shown.
+CONCEPTS: Final = 2
 CORE: Final = 0.7
 CONTEXTUAL: Final = 0.4
 
@@ -95,8 +97,12 @@ def _steered(semantic: Float32s, question: Question) -> Float32s:
 
 
 def _limits(question: Question) -> Mapping[Level, int]:
-    wider = max(SEEDS, question.limit_per_level)
-    return {Level.EPISODE: wider, Level.CONTEXT: wider, Level.CONCEPT: wider}
+    # Contexts are ranked by their turns, wherever these were found: the index is not asked for them. Of the concepts
+    # people are left out, who are found by name only.
+    return {
+        Level.EPISODE: max(SEEDS, question.limit_per_level),
+        Level.CONCEPT: CONCEPTS * question.limit_per_level,
+    }
 
 
 def _find(

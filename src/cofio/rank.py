@@ -83,7 +83,10 @@ def hybrid(evidence: Evidence, weights: Weights = WEIGHTS) -> Float32s:
 
 def own_match(evidence: Evidence, cue: Cue, weights: Weights = WEIGHTS) -> Float32s:
     """H within [0, 1], with what a document gains by a title that the question names."""
-    return unit_range(hybrid(evidence, weights) + weights.title * np.isin(evidence.rows, cue.documents))
+    own = hybrid(evidence, weights)
+    if cue.documents.size:
+        own = own + weights.title * np.isin(evidence.rows, cue.documents)
+    return unit_range(own)
 
 
 def content_spread(evidence: Evidence, *, wide: bool, weights: Weights = WEIGHTS) -> Float32s:

@@ -101,7 +101,8 @@ def find_bridges(
     score = u.copy() if score is None else score
     if candidates.asked_of:
         score += LATER_WEIGHT * _later(graph, candidates.asked_of)[graph.meeting_of_row[rows]]
-    beyond = float(u[np.isin(rows, direct)].min(initial=1.0))
+    place = np.minimum(np.searchsorted(rows, direct), rows.size - 1)
+    beyond = float(u[place[rows[place] == direct]].min(initial=1.0))
     order = _first(score, rows, DEPTH + len(direct))
     tried = rows[order]
     linked = _Linked.of(graph, np.array(woken, np.int32), tried)
@@ -109,10 +110,10 @@ def find_bridges(
     meetings = linked.meetings[len(woken) :]
     of_direct = graph.meeting_of_row[np.array(direct, np.int32)].tolist()
     links: list[Link] = []
-    for place, (row, worth, shown) in enumerate(
+    for number, (row, worth, shown) in enumerate(
         zip(tried.tolist(), score[order].tolist(), u[order].tolist(), strict=True)
     ):
-        meeting = meetings[place]
+        meeting = meetings[number]
         beside = [
             hit for hit, of in zip(direct, of_direct, strict=True) if of == meeting and abs(row - hit) <= NEAR
         ]
@@ -129,7 +130,7 @@ def find_bridges(
             made = _link(row, definitions[row], DEFINITION_WEIGHT, defines=True)
         else:
             shared = _shared_names(graph, row, woken) if graph.documents[meeting] else None
-            made = shared or linked.link(graph, place)
+            made = shared or linked.link(graph, number)
         if made is None:
             continue
         novelty = 1.0 - _cosine(graph, row, query)

@@ -58,7 +58,7 @@ def spread_through_names(
     scaled to a greatest of 1 (lab 2 §3a); they may lie beyond the candidates. Nothing where there are no documents.
     """
     reached: dict[int, float] = {}
-    if not graph.documents.any():
+    if not graph.document_keys.size:
         return np.empty(0, np.int32), np.empty(0, np.float32)
     start, names = graph.names_of_row
     _, held_start, held = graph.rows_of_name

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofio.records import Int32s
+
+# Where the 32 digits of an id stand among its 36 characters.
+_DIGITS: Final = [i for i in range(36) if i not in (8, 13, 18, 23)]
 
 Ids = NDArray[np.uint64]  # (n, 2): the high and the low half of each uuid
 
@@ -21,11 +25,10 @@ def packed(memory_ids: Sequence[str]) -> Ids:
 
 def written(ids: Ids) -> list[str]:
     """The ids as they were given."""
-    text = ids.astype(">u8").tobytes().hex()
-    return [
-        f"{text[at : at + 8]}-{text[at + 8 : at + 12]}-{text[at + 12 : at + 16]}-{text[at + 16 : at + 20]}-{text[at + 20 : at + 32]}"
-        for at in range(0, len(text), 32)
-    ]
+    text = np.full((len(ids), 36), ord("-"), np.uint8)
+    text[:, _DIGITS] = np.frombuffer(ids.astype(">u8").tobytes().hex().encode(), np.uint8).reshape(-1, 32)
+    joined = text.tobytes().decode()
+    return [joined[at : at + 36] for at in range(0, len(joined), 36)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,16 +61,17 @@ class Wake:
     """What best-first activation reached, strongest first: place i of every array belongs to `nodes[i]`."""
 
     nodes: Int32s
+    order: Sequence[int]  # the nodes as a list
     strength: Float32s
-    parent: Int32s  # the place of the node it was reached from, −1 at a seed
+    parent: Sequence[int]  # the place of the node it was reached from, −1 at a seed
     place: Mapping[int, int]  # of each node
 
     def path(self, node: int) -> tuple[int, ...]:
         """The nodes from the seed to `node`, both included; `node` alone if it was not reached."""
         path = [node]
         at = self.place.get(node, -1)
-        while at >= 0 and (at := int(self.parent[at])) >= 0:
-            path.append(int(self.nodes[at]))
+        while at >= 0 and (at := self.parent[at]) >= 0:
+            path.append(self.order[at])
         return tuple(reversed(path))
 
 
@@ -205,11 +206,13 @@ def wake(graph: MemoryGraph, scope: Scope, seeds: Int32s, strengths: Float32s) -
             np.zeros(2048, np.int32), order, strength, parent,
         )  # fmt: skip
     nodes = order[:reached]
+    listed = nodes.tolist()
     return Wake(
         nodes=nodes,
+        order=listed,
         strength=strength[:reached],
-        parent=parent[:reached],
-        place={node: i for i, node in enumerate(nodes.tolist())},
+        parent=parent[:reached].tolist(),
+        place={node: i for i, node in enumerate(listed)},
     )
 
 
