@@ -89,7 +89,7 @@ def find_bridges(
     direct hit, to the hit beside which it was said. Novelty is told, it never scores: as a score it does no better
     than chance (lab 2 §3).
     """
-    if not direct:
+    if not direct or not (candidates.rows.size or candidates.named.size):
         return ()
     rows, u, score = candidates.rows, unit_range(candidates.scores), None
     if candidates.named.size:
