@@ -21,6 +21,7 @@ FIGURES = StoreFigures(
     graph_version=7,
     graph_size={"episodes": 9, "edges": 40},
     index_debt=1,
+    index={"points": 30, "points_indexed": 20, "building": 1},
     cache_entries=5,
     cache_events={"hits": 11, "misses": 12, "evictions": 0},
 )
@@ -65,6 +66,9 @@ def test_exposition_is_valid_and_tells_the_figures() -> None:
     assert values["cofio_graph_version",] == 7
     assert values["cofio_graph_size", "edges"] == 40
     assert values["cofio_index_debt",] == 1
+    assert values["cofio_index_points",] == 30
+    assert values["cofio_index_points_indexed",] == 20
+    assert values["cofio_index_building",] == 1
 
 
 def test_metric_names_follow_the_rules_of_prometheus() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from cofio.errors import CofioError
+from cofio.errors import CofioError, VectorStoreUnavailable
 from cofio.runtime import Runtime
 from cofio.telemetry import StoreFigures
 
@@ -43,9 +43,13 @@ async def measure_health(runtime: Runtime, *, encode: bool = True) -> tuple[Comp
     async def vector_store() -> tuple[Status, Mapping[str, object]]:
         counts = await runtime.index.counts()
         debt = await runtime.outbox.owed()
+        coverage = await runtime.index.coverage()
         return ("degraded" if debt else "ok"), {
             "kind": runtime.index.kind,
             "vectors": {level.label: count for level, count in counts.items()},
+            "vectors_indexed": coverage.indexed,
+            "building": coverage.building,
+            "last_build_s": coverage.build_s,
             "index_debt": debt,
         }
 
@@ -95,9 +99,22 @@ async def store_figures(runtime: Runtime) -> StoreFigures:
         graph_version=live.version,
         graph_size=counts,
         index_debt=await runtime.outbox.owed(),
+        index=await _index_figures(runtime),
         cache_entries=cache.entries,
         cache_events={"hits": cache.hits, "misses": cache.misses, "evictions": cache.evictions},
     )
+
+
+async def _index_figures(runtime: Runtime) -> Mapping[str, int] | None:
+    try:
+        coverage = await runtime.index.coverage()
+    except VectorStoreUnavailable:
+        return None  # health says so; the other metrics are wanted all the more
+    return {
+        "points": coverage.points,
+        "points_indexed": coverage.indexed,
+        "building": int(coverage.building),
+    }
 
 
 def worst(components: tuple[ComponentHealth, ...]) -> Status:

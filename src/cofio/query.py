@@ -58,8 +58,8 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
         bounds, outside, cue = await asyncio.to_thread(_prepare, graph, question)
     with stages("encode"):
         # The words are looked up while the encoder works.
-        lexical, encoded = await asyncio.gather(
-            asyncio.to_thread(lexical_seeds, graph, bounds, cue.stems),
+        (lexical, features), encoded = await asyncio.gather(
+            asyncio.to_thread(_by_words, graph, bounds, cue),
             runtime.batcher.encode([cue.encoded_text], urgent=True),
         )
     vector = _steered(encoded[0], question)
@@ -78,13 +78,20 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
     with stages("fetch"):
         stored = await stored_memories(runtime.database, [ids[node] for node in findings.shown])
     with stages("assemble"):
-        answer = await asyncio.to_thread(_assemble, graph, question, cue, findings, ids, stored)
+        answer = await asyncio.to_thread(_assemble, graph, question, features, findings, ids, stored)
     return dataclasses.replace(answer, processing_time_ms=_ms_since(started), stages_ms=stages.ms)
 
 
 def _prepare(graph: MemoryGraph, question: Question) -> tuple[Scope, Outside | None, Cue]:
     bounds = scope(graph, question.filters)
     return bounds, outside_of(graph, bounds, question), read_cue(question.query, graph, bounds)
+
+
+def _by_words(graph: MemoryGraph, bounds: Scope, cue: Cue) -> tuple[LexicalSeeds, Mapping[str, float]]:
+    """What the question's words find by themselves, and its own sixteen features."""
+    values = query_features(cue.text).tolist()
+    features = {name: round(value, 4) for name, value in zip(FEATURES, values, strict=True)}
+    return lexical_seeds(graph, bounds, cue.stems), features
 
 
 def _steered(semantic: Float32s, question: Question) -> Float32s:
@@ -127,7 +134,7 @@ def _find(
 def _assemble(
     graph: MemoryGraph,
     question: Question,
-    cue: Cue,
+    features: Mapping[str, float],
     findings: Findings,
     ids: Mapping[int, str],
     stored: Sequence[sqlite3.Row],
@@ -174,10 +181,7 @@ def _assemble(
         bridge_memories=bridges,
         confidence=round(findings.confidence, 4),
         total_results=sum(map(len, direct.values())) + len(activated) + len(bridges),
-        query_dimensions={
-            name: round(float(value), 4)
-            for name, value in zip(FEATURES, query_features(cue.text), strict=True)
-        },
+        query_dimensions=features,
         processing_time_ms=0.0,
         stages_ms={},
     )

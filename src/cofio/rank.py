@@ -15,7 +15,7 @@ from cofio.graph import kernels
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.documents import spread_to_definitions
 from cofio.graph.spread import Evidence, unit_range
-from cofio.records import SEMANTIC_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s
+from cofio.records import SEMANTIC_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s, Int64s
 from cofio.text.dates import DateSpan, date_match
 from cofio.text.terms import stem
 
@@ -140,6 +140,15 @@ def unsteered(evidence: Evidence, graph: MemoryGraph, cue: Cue, weights: Weights
     return np.asarray(score, dtype=np.float32)
 
 
+def strongest(scores: Float32s, limit: int) -> Int64s:
+    """The places of the best `limit` scores, best first, ties to the lower place."""
+    if scores.size <= limit:
+        return np.argsort(-scores, kind="stable")
+    least = np.partition(scores, scores.size - limit)[scores.size - limit]
+    places = np.flatnonzero(scores >= least)
+    return places[np.argsort(-scores[places], kind="stable")][:limit]
+
+
 def rank_contexts(
     evidence: Evidence, graph: MemoryGraph, cue: Cue, *, spreading: bool
 ) -> tuple[Int32s, Float32s]:
@@ -222,8 +231,9 @@ def confidence(evidence: Evidence, graph: MemoryGraph, cue: Cue, u: Float32s) ->
     best = float(evidence.cosine.max())
     terms = float(evidence.terms_m.max()) / (2.2 * evidence.idf_all) if evidence.idf_all else 0.0
     known = evidence.idf_known / evidence.idf_all if evidence.idf_all else 0.0
+    rows = evidence.rows[spoken]
     top = [
-        set(evidence.rows[spoken][np.argsort(-channel[spoken], kind="stable")[:AGREEMENT_DEPTH]].tolist())
+        set(rows[strongest(channel[spoken], AGREEMENT_DEPTH)].tolist())
         for channel in (evidence.terms_m, evidence.context_m)
     ]
     agree = len(top[0] & top[1]) / AGREEMENT_DEPTH
@@ -250,7 +260,7 @@ def support(evidence: Evidence, graph: MemoryGraph, cue: Cue, u: Float32s) -> fl
     soft = (_log_sum(u[named]) - _log_sum(u[~named])) / SUPPORT_SHARPNESS
     margin_h = _margin(h, consistent, inconsistent)
     margin_u = _margin(u, consistent, inconsistent)
-    top = np.argsort(-u, kind="stable")[:5]
+    top = strongest(u, 5)
     return _sigmoid(float(np.dot(SUPPORT, (1.0, soft, margin_h, margin_u, consistent[top].mean()))))
 
 

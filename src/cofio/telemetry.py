@@ -116,8 +116,17 @@ class StoreFigures:
     graph_version: int
     graph_size: Mapping[str, int]  # by kind of thing
     index_debt: int  # changes that the vector index still owes to the database
+    # points, points_indexed and building; None while the index does not answer
+    index: Mapping[str, int] | None
     cache_entries: int
     cache_events: Mapping[str, int]  # hits, misses, evictions since start
+
+
+_OF_INDEX: Final = {
+    "points": "Vectors in the index.",
+    "points_indexed": "Vectors that a search need not scan.",
+    "building": "1 while an index is being built beside the one that serves.",
+}
 
 
 class _Scrape(Collector):
@@ -146,6 +155,11 @@ class _Scrape(Collector):
             GaugeMetricFamily("cofio_cache_entries", "Answers cached.", value=figures.cache_entries),
             GaugeMetricFamily("cofio_graph_version", "Version of the graph.", value=figures.graph_version),
             GaugeMetricFamily("cofio_index_debt", "Changes owed to the index.", value=figures.index_debt),
+            *(
+                GaugeMetricFamily(f"cofio_index_{name}", told, value=value)
+                for name, told in _OF_INDEX.items()
+                if (value := (figures.index or {}).get(name)) is not None
+            ),
         )
 
 
