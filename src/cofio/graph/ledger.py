@@ -146,10 +146,9 @@ class Ledger:
         dead = int(rows[~self._alive].sum())
         return dead > max(DEAD_ROWS, DEAD_SHARE * int(rows.sum()))
 
-    @property
-    def known_concepts(self) -> frozenset[str]:
-        """The ids of all living concepts."""
-        return frozenset(self._concept_of_memory)
+    def new_concepts(self, memory_ids: Iterable[str]) -> set[str]:
+        """Which of the ids are of no living concept that the ledger holds."""
+        return {memory_id for memory_id in memory_ids if memory_id not in self._concept_of_memory}
 
     def drop_meetings(self, keys: Iterable[int]) -> None:
         """The meetings of these keys, as far as they are held, are dead."""

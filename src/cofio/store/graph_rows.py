@@ -83,8 +83,7 @@ async def _set_concepts(connection: aiosqlite.Connection, ledger: Ledger, change
     concepts = [row async for row in queries.concepts_for_graph(connection, ids=listed)]
     # A concept that the graph holds keeps its mentions; only the changed meetings may bring it new ones. A speaker of
     # a thousand meetings is not read anew for each.
-    known = ledger.known_concepts
-    new = None if changes.concepts is None else {row["memory_id"] for row in concepts} - known
+    new = None if changes.concepts is None else ledger.new_concepts(row["memory_id"] for row in concepts)
     mentions = await connection.execute_fetchall(
         queries.concept_mentions_for_graph.sql, {"ids": _listed(new)}
     )
