@@ -29,7 +29,7 @@ from cofio.embed.onnx import OnnxEncoder
 from cofio.eval.measures import Figure, average
 from cofio.eval.probes import owned_by
 from cofio.records import Bools, Episode, Float32s, MemoryType
-from cofio.text.owners import owners
+from cofio.text.owners import company, owners
 from cofio.text.terms import count_words
 from cofio.text.types import ACTION_RULE, DECISION_RULE, HEADS, IDEA_RULE, ISSUE_RULE, classify, head_inputs
 
@@ -394,9 +394,10 @@ def measure_owners(folder: Path, turns: Sequence[Turn], vectors: Float32s, items
             if (row := row_of.get((meeting["meeting_id"], i))) is not None:
                 meeting_vectors[i] = vectors[row]
         typed = classify(episodes, meeting_vectors)
+        present = company(episodes, typed, meeting["participants"])
         for item, gold in wanted:
             middle = sorted(item.places)[len(item.places) // 2]
-            candidates = owners(middle, episodes, typed, meeting["participants"])
+            candidates = owners(middle, episodes, typed, present)
             spoken: dict[str, int] = defaultdict(int)
             for i in item.places:
                 spoken[episodes[i].speaker or ""] += episodes[i].words

@@ -25,7 +25,8 @@ from cofio.text.concepts import candidates
 from cofio.text.deadlines import due_date
 from cofio.text.features import features, meeting_contexts
 from cofio.text.keyphrases import keyphrases
-from cofio.text.owners import owners
+from cofio.text.owners import Company, company, owners
+from cofio.text.phrases import Phrase, phrases
 from cofio.text.questions import answers, open_questions
 from cofio.text.segment import segments
 from cofio.text.terms import count_words, stems
@@ -70,13 +71,15 @@ def memorise(
     words = np.array([episode.words for episode in episodes], np.int32)
     bounds = segments(vectors, words, [episode.text for episode in episodes])
     asked = [one.memory_type is MemoryType.QUESTION for one in typed]
+    present = company(episodes, typed, participants)
     replies = answers(episodes, asked)
     late = _late_answers(meeting, episodes, typed, vectors, questions)
-    contexts = _contexts(meeting_id, ids, episodes, full, words, bounds, participants)
+    said = phrases([episode.text for episode in episodes], participants)
+    contexts = _contexts(meeting_id, ids, episodes, full, words, bounds, said)
     context_of = np.repeat(np.arange(len(bounds)), [last - first for first, last in bounds])
     return MeetingMemories(
         episodes=tuple(
-            _episode(i, ids, episodes, typed, full, due[i], participants) for i in range(len(episodes))
+            _episode(i, ids, episodes, typed, full, due[i], present) for i in range(len(episodes))
         ),
         contexts=contexts,
         edges=(
@@ -90,7 +93,7 @@ def memorise(
         ),
         mentions=(
             *_subject(episodes, full, context_of),
-            *_things(episodes, full, context_of, known_concepts, participants),
+            *_things(episodes, full, context_of, known_concepts, said),
             *_people(episodes, full, context_of),
             *_left_open(ids, episodes, full, asked, {question for _, question, _ in replies}),
             *_answered(full, late),
@@ -105,7 +108,7 @@ def _episode(
     typed: Sequence[TypedAs],
     full: Float32s,
     due: date | None,
-    participants: Sequence[str],
+    present: Company,
 ) -> Memory:
     episode, memory_type = episodes[i], typed[i].memory_type
     details: dict[str, object] = {}
@@ -114,7 +117,7 @@ def _episode(
         # Somebody took it on and said until when: nothing is more of an action.
         memory_type = MemoryType.ACTION
     if memory_type in (MemoryType.ACTION, MemoryType.COMMITMENT):
-        voted = owners(i, episodes, typed, participants)
+        voted = owners(i, episodes, typed, present)
         # Who says "I will" owns it; the vote names who else may.
         first = (episode.speaker,) if committed and episode.speaker else ()
         details["owners"] = list(dict.fromkeys((*first, *voted)))[:2]
@@ -142,11 +145,10 @@ def _contexts(
     full: Float32s,
     words: np.ndarray[tuple[int], np.dtype[np.int32]],
     bounds: Sequence[tuple[int, int]],
-    participants: Sequence[str],
+    said: Sequence[Phrase],
 ) -> tuple[Memory, ...]:
     """One context a segment: its kernel mean, its keyphrases, and its most central utterances as its content."""
-    texts = [episode.text for episode in episodes]
-    labels = keyphrases(texts, bounds, participants)
+    labels = keyphrases(said, [episode.words for episode in episodes], bounds)
     contexts = []
     for place, ((first, last), label) in enumerate(zip(bounds, labels, strict=True)):
         gain = np.minimum(1.0, words[first:last] / 20.0).astype(np.float32)
@@ -198,9 +200,9 @@ def _things(
     full: Float32s,
     context_of: np.ndarray[tuple[int], np.dtype[np.int64]],
     known: frozenset[str],
-    participants: Sequence[str],
+    said: Sequence[Phrase],
 ) -> list[Mention]:
-    found = candidates(episodes, known_keys=known, participants=participants)
+    found = candidates(episodes, said, known_keys=known)
     return [
         Mention(
             key=one.key,

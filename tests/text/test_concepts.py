@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cofio.records import ConceptKind, Episode
-from cofio.text.concepts import Candidate, candidates, promoted
+from cofio.text.concepts import Candidate, promoted
+from cofio.text.concepts import candidates as concept_candidates
+from cofio.text.phrases import phrases
 from cofio.text.terms import count_words
 
 TALK = (
@@ -30,6 +32,17 @@ def meeting(talk: Sequence[tuple[str | None, str]] = TALK) -> list[Episode]:
         Episode(text=text, position=i, words=count_words(text), speaker=speaker)
         for i, (speaker, text) in enumerate(talk)
     ]
+
+
+def candidates(
+    episodes: Sequence[Episode],
+    *,
+    known_keys: frozenset[str] = frozenset(),
+    participants: Sequence[str] = (),
+    limit: int = 80,
+) -> tuple[Candidate, ...]:
+    said = phrases([episode.text for episode in episodes], participants)
+    return concept_candidates(episodes, said, known_keys=known_keys, limit=limit)
 
 
 def by_key(found: Sequence[Candidate]) -> dict[str, Candidate]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from cofio.text.keyphrases import keyphrases, label
+from cofio.text import keyphrases as of_segments
+from cofio.text.keyphrases import label
+from cofio.text.phrases import phrases
+from cofio.text.terms import count_words
 
 SHARED = Path(__file__).parents[2] / "../shared/eval"
 
@@ -24,14 +28,22 @@ TEXTS = [
 ]
 
 
+def keyphrases(
+    texts: Sequence[str], segments: Sequence[tuple[int, int]], participants: Sequence[str] = ()
+) -> tuple[tuple[str, ...], ...]:
+    return of_segments.keyphrases(
+        phrases(texts, participants), [count_words(text) for text in texts], segments
+    )
+
+
 def test_segments_are_told_apart() -> None:
     first, second = keyphrases(TEXTS, [(0, 4), (4, 8)], participants=["Maria"])
     assert "battery life" in first
     assert "docking station" in first
     assert {"market survey", "fruit shapes", "Contoso"} <= set(second)
-    for phrases in (first, second):
-        assert 2 <= len(phrases) <= 4
-        words = [word for phrase in phrases for word in phrase.lower().split()]
+    for found in (first, second):
+        assert 2 <= len(found) <= 4
+        words = [word for phrase in found for word in phrase.lower().split()]
         assert len(words) == len(set(words))
         assert not {"yeah", "know", "think", "maria", "mean"} & set(words)
 
@@ -58,9 +70,9 @@ def test_real_meetings_get_readable_labels() -> None:
         texts = [turn["text"] for turn in meeting["turns"]]
         segments = [(a, min(a + 80, len(texts))) for a in range(0, len(texts), 80)]
         people = {name.lower() for name in meeting["participants"]}
-        for phrases in keyphrases(texts, segments, meeting["participants"]):
+        for found in keyphrases(texts, segments, meeting["participants"]):
             parts += 1
-            labelled += len(phrases) >= 2
-            assert not filler & {word for phrase in phrases for word in phrase.lower().split()}
-            assert not people & {phrase.lower() for phrase in phrases}
+            labelled += len(found) >= 2
+            assert not filler & {word for phrase in found for word in phrase.lower().split()}
+            assert not people & {phrase.lower() for phrase in found}
     assert labelled >= 0.9 * parts

@@ -21,7 +21,7 @@ from cofio.query import recall
 from cofio.records import Answer, Episode, Filters, MemoryType, Question
 from cofio.show import progress_bar
 from cofio.store.meetings import episode_texts
-from cofio.text.owners import owners
+from cofio.text.owners import company, owners
 from cofio.text.terms import WORD, stems
 from cofio.text.types import classify
 
@@ -283,11 +283,12 @@ async def _types(corpus: Corpus) -> Mapping[str, Figure]:
                 held = {i for i in held if episodes[i].words >= TURN_WORDS}
                 if item.kind == kind.value and held:
                     hits.setdefault(kind.value, []).append(float(bool(held & flagged)))
+        present = company(episodes, typed, meeting.participants)
         for item in items:
             gold = owned_by(item.owner, meeting.participants)
             window = sorted({i for turn_id in item.turn_ids for i in positions.get(turn_id, ())})
             if item.kind == MemoryType.ACTION.value and gold and window:
-                named = owners(window[len(window) // 2], episodes, typed, meeting.participants)
+                named = owners(window[len(window) // 2], episodes, typed, present)
                 first_right.append(float(bool(gold & set(named[:1]))))
                 among_two.append(float(bool(gold & set(named[:2]))))
     figures = {f"{kind}_item_hit@2%": average(np.array(found)) for kind, found in hits.items()}

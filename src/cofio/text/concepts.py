@@ -11,7 +11,7 @@ from typing import Final
 
 from cofio.records import ConceptKind, Episode
 from cofio.text.fillers import WEAK_STEMS
-from cofio.text.phrases import LONGEST_NAME, Phrase, phrases
+from cofio.text.phrases import LONGEST_NAME, Phrase
 from cofio.text.terms import stem, stems, words
 
 _MIN_PMI: Final = 3.0
@@ -53,20 +53,21 @@ def possible_keys(episodes: Sequence[Episode]) -> frozenset[str]:
 
 def candidates(
     episodes: Sequence[Episode],
+    said: Sequence[Phrase],
     *,
     known_keys: frozenset[str] = frozenset(),
-    participants: Sequence[str] = (),
     limit: int = 80,
 ) -> tuple[Candidate, ...]:
     """What the meeting talks about, the most salient first: at most `limit` new things, and all known ones.
 
+    `said` are the phrases of the meeting, without its participants, who are no candidates.
     Entities are capitalised names, acronyms and identifiers; terms are recurring noun phrases whose words
     attract each other (PMI > 3) and salient single nouns. `known_keys` are matched wherever their stems
-    follow each other, in any spelling. Participants are no candidates.
+    follow each other, in any spelling.
     """
     texts = [episode.text for episode in episodes]
     stem_lists = [stems(text) for text in texts]
-    found = {" ".join(p.key): p for p in _worthy(phrases(texts, participants), stem_lists)}
+    found = {" ".join(p.key): p for p in _worthy(said, stem_lists)}
     where = _mentions(stem_lists, {**dict.fromkeys(found), **dict.fromkeys(sorted(known_keys))})
     ranked: list[tuple[float, str]] = []
     for key, phrase in found.items():

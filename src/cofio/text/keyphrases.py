@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 from cofio.text.fillers import WEAK_STEMS
-from cofio.text.phrases import Phrase, phrases
-from cofio.text.terms import count_words
+from cofio.text.phrases import Phrase
 
 MOST: Final = 4
 _FEWEST: Final = 2
@@ -18,18 +18,17 @@ _WORTH: Final = 0.4
 
 
 def keyphrases(
-    texts: Sequence[str], segments: Sequence[tuple[int, int]], participants: Sequence[str] = ()
+    found: Sequence[Phrase], words: Sequence[int], segments: Sequence[tuple[int, int]]
 ) -> tuple[tuple[str, ...], ...]:
     """For each half-open segment of a meeting, up to 4 readable phrases, the most telling first.
+
+    `found` are the phrases of the meeting, `words[i]` the number of words of its episode i.
 
     score = form · log2(1 + n) · (½ + log2(1 + n/N ÷ w/W)) for a phrase said n times in the segment and N
     times in the meeting, with w and W words; form prefers names and phrases to single nouns. No two phrases
     of a segment share a word. A segment that names nothing has none.
     """
-    found = phrases(texts, participants)
-    sums = [0]
-    for text in texts:
-        sums.append(sums[-1] + count_words(text))
+    sums = [0, *accumulate(words)]
     return tuple(_of_segment(found, start, end, sums) for start, end in segments)
 
 

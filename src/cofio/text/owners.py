@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from cofio.records import Episode, MemoryType
@@ -29,8 +30,28 @@ _SHORTEST_NAME: Final = 3
 _BRACKETS: Final = re.compile(r"\(.*?\)|\[.*?\]|[|/].*$")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """Who may own the actions of a meeting: `called[word]` are the people who answer to a lower-case word.
+
+    `mean` and `deviation` are those of the log-odds, over the meeting, of an utterance being an action; the
+    latter is 1 where all are equal.
+    """
+
+    called: Mapping[str, tuple[str, ...]]
+    mean: float
+    deviation: float
+
+
+def company(episodes: Sequence[Episode], typed: Sequence[TypedAs], participants: Sequence[str]) -> Company:
+    """What all votes of one meeting share."""
+    people = list(dict.fromkeys([*participants, *(e.speaker for e in episodes if e.speaker)]))
+    mean, deviation = _spread(typed)
+    return Company(called=_first_names(people), mean=mean, deviation=deviation)
+
+
 def owners(
-    index: int, episodes: Sequence[Episode], typed: Sequence[TypedAs], participants: Sequence[str]
+    index: int, episodes: Sequence[Episode], typed: Sequence[TypedAs], company: Company
 ) -> tuple[str, ...]:
     """Up to two people who may own the action at `index`, the likelier first; empty if nobody is in sight.
 
@@ -44,28 +65,25 @@ def owners(
     sorts first.
     """
     window = range(max(0, index - WINDOW), min(len(episodes), index + WINDOW + 1))
-    mean, deviation = _spread(typed)
     votes: dict[str, float] = {}
 
     def vote(person: str, weight: float) -> None:
         votes[person] = votes.get(person, 0.0) + weight
 
-    people = list(dict.fromkeys([*participants, *(e.speaker for e in episodes if e.speaker)]))
-    called = _first_names(people)
     for i in window:
         episode = episodes[i]
         text = episode.text.replace("’", "'")
         if episode.speaker:
             vote(episode.speaker, _PER_WORD * episode.words)
             if typed[i].score(MemoryType.COMMITMENT) > 0:
-                z = (_log_odds(typed[i]) - mean) / deviation
+                z = (_log_odds(typed[i]) - company.mean) / company.deviation
                 vote(episode.speaker, _COMMITS + _COMMITS_LIKE_AN_ACTION / (1.0 + math.exp(-z)))
             if ACCEPTANCE.search(text):
                 vote(episode.speaker, _ACCEPTS)
         asked = _NAMED_IN_A_REQUEST if REQUEST.search(text) else 0.0
         said = {word.lower() for word in WORD.findall(text)}
-        for word in said & called.keys():
-            for person in called[word]:
+        for word in said & company.called.keys():
+            for person in company.called[word]:
                 if person != episode.speaker:
                     vote(person, _NAMED + asked)
     ranked = sorted(votes, key=lambda person: (-votes[person], person))

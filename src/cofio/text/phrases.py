@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from cofio.text.fillers import (
@@ -28,22 +30,32 @@ from cofio.text.terms import WORD, name_words, stem
 LONGEST_TERM: Final = 3
 LONGEST_NAME: Final = 5
 
+_WORDS: Final = re.compile(f"({WORD.pattern})")
 _SENTENCE_END: Final = re.compile(r"[.!?…:\n\"“”]|--|—")
 _QUALITY_ENDINGS: Final = ("ous", "ful", "able", "ible", "ish", "less", "est")
 _NAME_JOINTS: Final = frozenset(["of", "de", "la", "van", "von"])
 # A participant's name as speech recognition spells it: "Barnabus" for "Barnabas".
 _SAME_NAME: Final = 0.8
+_NOUN, _VERB, _QUALITY = 1, 2, 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Token:
-    """One word: whether it `opens` a sentence, and is `joined` to the one before by space or hyphen only."""
+    """One word: whether it `opens` a sentence, and is `joined` to the one before by space or hyphen only.
+
+    What can be known of a word without its meeting is worked out once a spelling, not once a mention.
+    """
 
     text: str
     lower: str
     stem: str
     opens: bool
     joined: bool
+    plain: str  # lower case, without a possessive ending
+    possessive: bool
+    acronym: bool
+    content: bool  # may stand in a term
+    before: int  # of what it usually stands before: bits of NOUN, VERB and QUALITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,19 +87,45 @@ class Usage:
 def tokens(text: str) -> list[Token]:
     """The words of `text`, without hesitations and immediate repetitions."""
     found: list[Token] = []
-    end, gap = 0, ""
-    for match in WORD.finditer(text):
-        gap += text[end : match.start()]
-        end = match.end()
-        word = match[0]
-        lower = word.lower().replace("’", "'")
-        if lower in PAUSES or (found and found[-1].lower == lower and gap.strip(" ,-") == ""):
+    pieces = _WORDS.split(text)  # what stands between the words, and the words, by turns
+    gap = last = ""
+    for i in range(1, len(pieces), 2):
+        gap += pieces[i - 1]
+        opens, joined, repeats = _gap(gap)
+        token = _token(pieces[i], opens or not found, joined and bool(found))
+        if token.lower in PAUSES or (repeats and found and last == token.lower):
             continue
-        opens = not found or _SENTENCE_END.search(gap) is not None
-        joined = bool(found) and gap.strip(" \t-#_") == ""
-        found.append(Token(word, lower, stem(lower), opens, joined))
+        found.append(token)
+        last = token.lower
         gap = ""
     return found
+
+
+@lru_cache(maxsize=4096)
+def _gap(gap: str) -> tuple[bool, bool, bool]:
+    """Whether what follows this gap opens a sentence, is joined to the word before, and may be its repetition."""
+    return _SENTENCE_END.search(gap) is not None, gap.strip(" \t-#_") == "", gap.strip(" ,-") == ""
+
+
+@lru_cache(maxsize=100_000)
+def _token(text: str, opens: bool, joined: bool) -> Token:
+    lower = text.lower().replace("’", "'")
+    word_stem = stem(lower)
+    acronym = _acronym(text, lower)
+    return Token(
+        text=text,
+        lower=lower,
+        stem=word_stem,
+        opens=opens,
+        joined=joined,
+        plain=lower[:-2] if lower.endswith("'s") else lower,
+        possessive=lower.endswith("'s"),
+        acronym=acronym,
+        content=_is_content(lower, word_stem, acronym),
+        before=_NOUN * (lower in NOUN_BEFORE)
+        | _VERB * (lower in VERB_BEFORE)
+        | _QUALITY * (lower in QUALITY_BEFORE),
+    )
 
 
 def usage(texts: Iterable[Sequence[Token]]) -> Usage:
@@ -96,41 +134,34 @@ def usage(texts: Iterable[Sequence[Token]]) -> Usage:
     openings: Counter[str] = Counter()
     lowers: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    as_noun: Counter[str] = Counter()
-    as_verb: Counter[str] = Counter()
-    as_quality: Counter[str] = Counter()
-    closing: Counter[str] = Counter()
-    size = 0
-    for words in texts:
-        size += len(words)
-        for i, word in enumerate(words):
-            plain = _plain(word.lower)
-            if word.lower == word.text.replace("’", "'"):
-                lowers[plain] += 1
-            elif word.opens:
-                openings[plain] += 1
-            else:
-                capitals[plain] += 1
-            if not word.stem:
-                continue
-            total[word.stem] += 1
-            if word.joined:
-                as_noun[word.stem] += words[i - 1].lower in NOUN_BEFORE
-                as_verb[word.stem] += words[i - 1].lower in VERB_BEFORE
-                # Before a plural stands "are" too: "these are digits".
-                as_quality[word.stem] += words[i - 1].lower in QUALITY_BEFORE and not plain.endswith("s")
-            follower = words[i + 1] if i + 1 < len(words) else None
-            closing[word.stem] += follower is None or not follower.joined or not follower.stem
+    said = [word for words in texts for word in words]
+    for word, count in Counter(said).items():
+        if word.lower == word.text.replace("’", "'"):
+            lowers[word.plain] += count
+        elif word.opens:
+            openings[word.plain] += count
+        else:
+            capitals[word.plain] += count
+        if word.stem:
+            total[word.stem] += count
+    # The first word of a text is joined to nothing, so the texts may be read as one.
+    behind = [(a.before, b) for a, b in pairwise(said) if b.joined and a.before and b.stem]
+    goes_on = [*(word.joined and bool(word.stem) for word in said[1:]), False]
     return Usage(
         capitals=capitals,
         openings=openings,
         lowers=lowers,
         total=total,
-        as_noun=as_noun,
-        as_verb=as_verb,
-        as_quality=as_quality,
-        closing=closing,
-        size=size,
+        as_noun=Counter([word.stem for before, word in behind if before & _NOUN]),
+        as_verb=Counter([word.stem for before, word in behind if before & _VERB]),
+        # Before a plural stands "are" too: "these are digits".
+        as_quality=Counter(
+            [word.stem for before, word in behind if before & _QUALITY and not word.plain.endswith("s")]
+        ),
+        closing=Counter(
+            [word.stem for word, followed in zip(said, goes_on, strict=False) if word.stem and not followed]
+        ),
+        size=len(said),
     )
 
 
@@ -148,21 +179,28 @@ def phrases(texts: Sequence[str], participants: Sequence[str] = ()) -> tuple[Phr
     surfaces: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     places: dict[tuple[str, ...], Counter[int]] = defaultdict(Counter)
     names: set[tuple[str, ...]] = set()
-    is_person = {word: _is_person(word, people) for word in {*use.capitals, *use.openings}}
+    persons = {word for word in {*use.capitals, *use.openings} if _is_person(word, people)}
+    written = {word.text: word for words in read for word in words}
+    named = {text for text, word in written.items() if _is_name(word, use)}
+    things = {text for text in named if written[text].plain not in persons}
+    ends = {text: _ends_alone(word, use) for text, word in written.items() if _ends_term(word, use)}
     for position, words in enumerate(read):
-        for first, last in _name_spans(words, use, is_person):
+        for first, last in _name_spans(words, things):
             key = tuple(w.stem for w in words[first:last] if w.stem)
             if key and key not in whole_names:
                 names.add(key)
-                surfaces[key][_surface(words[first:last])] += 4  # the written name is the best label
+                surfaces[key][_surface([w.text for w in words[first:last]])] += (
+                    4  # the written name is the best label
+                )
                 places[key][position] += 1
     for position, words in enumerate(read):
-        for first, last in _term_spans(words, use):
-            key = tuple(w.stem for w in words[first:last])
-            if key in whole_names or any(is_person.get(_plain(w.lower), False) for w in words[first:last]):
+        for first, last in _term_spans(words, use, ends):
+            run = words[first:last]
+            key = tuple([w.stem for w in run])
+            if key in whole_names or any([w.plain in persons for w in run]):
                 continue
-            surfaces[key][_surface(words[first:last], use)] += 1
-            places[key][position] += key not in names or not words[first].text[0].isupper()
+            surfaces[key][_surface([w.text if w.text in named else w.lower for w in run])] += 1
+            places[key][position] += key not in names or not run[0].text[0].isupper()
     return tuple(
         Phrase(
             key=key,
@@ -183,46 +221,42 @@ def is_noun(word_stem: str, use: Usage) -> bool:
     return noun >= other and 2 * use.closing[word_stem] >= use.total[word_stem]
 
 
-def _plain(lower: str) -> str:
-    return lower[:-2] if lower.endswith("'s") else lower
-
-
-def _surface(words: Sequence[Token], use: Usage | None = None) -> str:
-    """The words as written; with `use`, in small letters but for names and acronyms."""
-    parts = [w.text if use is None or _is_name(w, use) else w.lower for w in words]
+def _surface(parts: list[str]) -> str:
+    """The words as one label, without a possessive ending."""
     if parts[-1].lower().replace("’", "'").endswith("'s"):
         parts[-1] = parts[-1][:-2]
     return " ".join(parts)
 
 
-def _acronym(word: Token) -> bool:
+def _acronym(text: str, lower: str) -> bool:
     """Capitals inside the word, or figures beside letters: "EIP", "DevNet", "iPhone", "H200"."""
-    return len(word.text) > 1 and any(c.isupper() for c in word.text[1:]) and "'" not in word.lower
+    return len(text) > 1 and any(c.isupper() for c in text[1:]) and "'" not in lower
 
 
 def _is_person(word: str, people: frozenset[str]) -> bool:
     if word in people:
         return True
-    if len(word) < 3:
-        return False
-    for name in people:
-        if len(name) >= 4 and (
-            (name.startswith(word) and len(word) >= 3)
-            or (word[0] == name[0] and SequenceMatcher(None, word, name).ratio() >= _SAME_NAME)
-        ):
-            return True
-    return False
+    return len(word) >= 3 and any(len(name) >= 4 and _same_person(word, name) for name in people)
+
+
+@lru_cache(maxsize=100_000)
+def _same_person(word: str, name: str) -> bool:
+    if name.startswith(word):
+        return True
+    if word[0] != name[0] or 2 * min(len(word), len(name)) / (len(word) + len(name)) < _SAME_NAME:
+        return False  # words of so different lengths are never so similar
+    return SequenceMatcher(None, word, name).ratio() >= _SAME_NAME
 
 
 def _is_name(word: Token, use: Usage) -> bool:
     """Whether a word is written as a name, and not only because it begins a sentence."""
-    plain = _plain(word.lower)
+    plain = word.plain
     if plain in CALENDAR_WORDS or "'" in plain or plain.isdigit():
         return False
-    if not (word.text[0].isupper() or _acronym(word)):
+    if not (word.text[0].isupper() or word.acronym):
         return False
     inside, lower = use.capitals[plain], use.lowers[plain]
-    if _acronym(word):
+    if word.acronym:
         return inside + use.openings[plain] > lower and (bool(word.stem) or lower == 0)
     if not word.stem or len(plain) < 2 or is_adverb(plain):
         return False
@@ -231,34 +265,29 @@ def _is_name(word: Token, use: Usage) -> bool:
     return inside > 0 and inside >= needed * (inside + lower)
 
 
-def _name_spans(words: Sequence[Token], use: Usage, is_person: dict[str, bool]) -> Iterator[tuple[int, int]]:
+def _name_spans(words: Sequence[Token], things: Set[str]) -> Iterator[tuple[int, int]]:
+    """Where names stand; `things` are the spellings that are names, but not of participants."""
     i = 0
     while i < len(words):
-        if not _is_name(words[i], use) or is_person.get(_plain(words[i].lower), False):
+        if words[i].text not in things:
             i += 1
             continue
         j = i + 1
-        while (
-            j < len(words)
-            and j - i < LONGEST_NAME
-            and words[j].joined
-            and not words[j - 1].lower.endswith("'s")
-        ):
+        while j < len(words) and j - i < LONGEST_NAME and words[j].joined and not words[j - 1].possessive:
             number = words[j].text.isdigit() and not _followed_by_noun(words, j)
-            if number or (_is_name(words[j], use) and not is_person.get(_plain(words[j].lower), False)):
+            if number or words[j].text in things:
                 j += 1
             elif (
                 words[j].lower in _NAME_JOINTS
                 and j + 1 < len(words)
                 and words[j + 1].joined
-                and _is_name(words[j + 1], use)
-                and not is_person.get(_plain(words[j + 1].lower), False)
+                and words[j + 1].text in things
             ):
                 j += 2
             else:
                 break
         blocked = all(w.stem in BLOCKED_STEMS or not w.stem for w in words[i:j])
-        if not (blocked and j - i == 1 and not _acronym(words[i])):
+        if not (blocked and j - i == 1 and not words[i].acronym):
             yield i, j
         i = j
 
@@ -276,36 +305,44 @@ def _followed_by_noun(words: Sequence[Token], j: int) -> bool:
     )
 
 
-def _term_spans(words: Sequence[Token], use: Usage) -> Iterator[tuple[int, int]]:
-    for last in range(1, len(words) + 1):
-        end = words[last - 1]
-        if not _is_content(end) or not is_noun(end.stem, use) or end.lower.endswith("ed"):
-            continue
-        proven = use.as_noun[end.stem] > 0
-        if end.lower.endswith(_QUALITY_ENDINGS) or (end.lower.endswith("ing") and not proven):
-            continue
-        for first in range(last - 1, max(-1, last - 1 - LONGEST_TERM), -1):
-            if first < last - 1 and (not words[first + 1].joined or words[first].lower.endswith("'s")):
-                break
-            if not _is_content(words[first]):
-                break
-            run = words[first:last]
-            if len(run) == 1 and (5 * use.as_noun[end.stem] < use.total[end.stem] or end.stem in WEAK_STEMS):
-                continue
-            if len({w.stem for w in run}) < len(run):
-                continue
-            if first < last - 1 and use.as_verb[words[first].stem] > use.as_noun[words[first].stem]:
-                continue
-            yield first, last
+def _ends_term(word: Token, use: Usage) -> bool:
+    """Whether a term may end in this word: a noun that is neither a participle nor a quality."""
+    if not word.content or not is_noun(word.stem, use) or word.lower.endswith("ed"):
+        return False
+    proven = use.as_noun[word.stem] > 0
+    return not (word.lower.endswith(_QUALITY_ENDINGS) or (word.lower.endswith("ing") and not proven))
 
 
-def _is_content(word: Token) -> bool:
+def _ends_alone(word: Token, use: Usage) -> bool:
+    """Whether the word is a term by itself."""
+    return 5 * use.as_noun[word.stem] >= use.total[word.stem] and word.stem not in WEAK_STEMS
+
+
+def _term_spans(words: Sequence[Token], use: Usage, ends: Mapping[str, bool]) -> Iterator[tuple[int, int]]:
+    """Where terms stand; `ends` are the spellings in which one may end, and whether it may be all of it."""
+    for end, word in enumerate(words):
+        alone = ends.get(word.text)
+        if alone is None:
+            continue
+        if alone:
+            yield end, end + 1
+        for first in range(end - 1, max(-1, end - LONGEST_TERM), -1):
+            opener = words[first]
+            if not words[first + 1].joined or opener.possessive or not opener.content:
+                break
+            run = words[first : end + 1]
+            if len({w.stem for w in run}) < len(run) or use.as_verb[opener.stem] > use.as_noun[opener.stem]:
+                continue
+            yield first, end + 1
+
+
+def _is_content(lower: str, word_stem: str, acronym: bool) -> bool:
     return (
-        bool(word.stem)
-        and word.stem not in BLOCKED_STEMS
-        and len(word.lower) > 2 - _acronym(word)
-        and not word.lower.isdigit()
-        and word.lower not in CALENDAR_WORDS
-        and not is_adverb(word.lower)
-        and ("'" not in word.lower or word.lower.endswith("'s"))
+        bool(word_stem)
+        and word_stem not in BLOCKED_STEMS
+        and len(lower) > 2 - acronym
+        and not lower.isdigit()
+        and lower not in CALENDAR_WORDS
+        and not is_adverb(lower)
+        and ("'" not in lower or lower.endswith("'s"))
     )
