@@ -300,17 +300,17 @@ def _late_answers(
     found: list[tuple[int, OpenQuestion, float]] = []
     if not statements:
         return found
-    said = {i: frozenset(stems(episodes[i].text)) for i in statements}
+    spoken = vectors[statements]
     for question in questions:
         if meeting.date is not None and question.date is not None and meeting.date < question.date:
             continue
-        asked = frozenset(stems(question.content))
-        cosines = vectors[statements] @ question.vector[:SEMANTIC_DIMENSIONS]
+        cosines = spoken @ question.vector[:SEMANTIC_DIMENSIONS]
         for place in np.argsort(-cosines, kind="stable")[:5]:
             i, cosine = statements[int(place)], float(cosines[place])
             if cosine < ANSWER_COSINE:
                 break
-            if asked and len(said[i] & asked) / len(asked) >= ANSWER_SHARE:
+            asked, said = frozenset(stems(question.content)), frozenset(stems(episodes[i].text))
+            if asked and len(said & asked) / len(asked) >= ANSWER_SHARE:
                 found.append((i, question, round(cosine, 4)))
                 break
     return found

@@ -10,6 +10,8 @@ from typing import Final
 
 from dateparser.date import DateDataParser
 
+from cofio.text.pattern_set import PatternSet
+
 MONTHS: Final = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     "|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
@@ -119,6 +121,7 @@ _SPELLED_DAY: Final = re.compile(
     r"(?:january|february|march|april|may|june|july|august|september|october|november|december)\b)",
     re.IGNORECASE,
 )
+_ANY_SPELLED_DAY: Final = PatternSet([_SPELLED_DAY])
 
 
 def with_digits(text: str) -> str:
@@ -129,4 +132,4 @@ def with_digits(text: str) -> str:
         ending = "th" if 10 < day < 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
         return f"{day}{ending}"
 
-    return _SPELLED_DAY.sub(digits, text)
+    return _SPELLED_DAY.sub(digits, text) if _ANY_SPELLED_DAY.matching(text) else text

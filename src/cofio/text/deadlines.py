@@ -20,6 +20,7 @@ from cofio.text.date_words import (
     whole_date,
     with_digits,
 )
+from cofio.text.pattern_set import PatternSet
 
 # One search ends the work on most texts.
 _GATE: Final = re.compile(
@@ -68,17 +69,20 @@ def due_date(text: str, said_on: date | None) -> date | None:
     we discussed") is no deadline. Of several dates the first after "by", "before", "until" or "due" wins,
     then the first.
     """
-    if not _GATE.search(text.lower()):
+    if not _MAY_NAME_A_DAY.matching(text.lower()):
         return None
     text = with_digits(text)
     best: tuple[bool, int] | None = None
     due: date | None = None
-    looks_back = _LOOKS_BACK.search(text) is not None and _LOOKS_AHEAD.search(text) is None
-    for pattern, read in _RULES:
+    looks_back: bool | None = None
+    for place in sorted(_ANY_RULE.matching(text)):
+        pattern, read = _RULES[place]
         for match in pattern.finditer(text):
             before = text[: match.start()]
             strong = bool(_DEADLINE.search(before) or _OPENS_AS_DEADLINE.match(match[0]))
             rank = (not strong, match.start())
+            if not strong and looks_back is None:
+                looks_back = _LOOKS_BACK.search(text) is not None and _LOOKS_AHEAD.search(text) is None
             if (looks_back and not strong) or (best is not None and rank >= best) or _BEHIND.search(before):
                 continue
             day = read(match, before, said_on)
@@ -275,3 +279,5 @@ _RULES: Final[tuple[tuple[re.Pattern[str], _Reader], ...]] = (
         _in_time,
     ),
 )
+_MAY_NAME_A_DAY: Final = PatternSet([_GATE])
+_ANY_RULE: Final = PatternSet([pattern for pattern, _ in _RULES])

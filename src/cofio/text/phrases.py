@@ -197,7 +197,7 @@ def phrases(texts: Sequence[str], participants: Sequence[str] = ()) -> tuple[Phr
         for first, last in _term_spans(words, use, ends):
             run = words[first:last]
             key = tuple([w.stem for w in run])
-            if key in whole_names or any([w.plain in persons for w in run]):
+            if key in whole_names or not persons.isdisjoint([w.plain for w in run]):
                 continue
             surfaces[key][_surface([w.text if w.text in named else w.lower for w in run])] += 1
             places[key][position] += key not in names or not run[0].text[0].isupper()

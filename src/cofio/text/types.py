@@ -19,6 +19,7 @@ import numpy as np
 
 from cofio.records import SEMANTIC_DIMENSIONS, Episode, Float32s, MemoryType
 from cofio.text.cues import ACCEPTANCE, COMMITMENT, REQUEST
+from cofio.text.pattern_set import PatternSet
 from cofio.text.terms import WORD
 
 _I: Final = re.IGNORECASE
@@ -167,10 +168,10 @@ def classify(episodes: Sequence[Episode], vectors: Float32s) -> tuple[TypedAs, .
     """
     if vectors.shape != (len(episodes), SEMANTIC_DIMENSIONS):
         raise ValueError(f"{len(episodes)} episodes need vectors of shape (n, 384), not {vectors.shape}")
-    texts = [_plain(episode.text) for episode in episodes]
+    seen = [_see(episode.text) for episode in episodes]
     long = [i for i, episode in enumerate(episodes) if episode.words >= HEAD_WORDS]
-    inputs = head_inputs(
-        [texts[i] for i in long],
+    inputs = _head_inputs(
+        [seen[i] for i in long],
         [episodes[i].words for i in long],
         [i / max(1, len(episodes) - 1) for i in long],
         vectors[long],
@@ -180,21 +181,19 @@ def classify(episodes: Sequence[Episode], vectors: Float32s) -> tuple[TypedAs, .
     for column, head in zip(by_head, heads, strict=True):
         column[long] = head.probabilities(inputs)
     typed = []
-    for i, text in enumerate(texts):
-        asks, pure = question(text)
-        commits = is_commitment(text)
-        scores = {head.memory_type: float(column[i]) for head, column in zip(heads, by_head, strict=True)}
-        fired = {head.memory_type for head in heads if scores[head.memory_type] >= head.threshold}
-        if pure and not REQUEST.search(text):
+    for one, chances in zip(seen, by_head.T.tolist(), strict=True):
+        scores = {head.memory_type: chance for head, chance in zip(heads, chances, strict=True)}
+        if one.pure and not one.requests:
             chosen = MemoryType.QUESTION
         else:
-            fired |= {MemoryType.QUESTION} if asks else set()
-            fired |= {MemoryType.DECISION} if EXPLICIT_DECISION.search(text) else set()
-            fired |= {MemoryType.COMMITMENT} if commits else set()
+            fired = {head.memory_type for head in heads if scores[head.memory_type] >= head.threshold}
+            fired |= {MemoryType.QUESTION} if one.asks else set()
+            fired |= {MemoryType.DECISION} if one.decides else set()
+            fired |= {MemoryType.COMMITMENT} if one.commits else set()
             chosen = next((t for t in _PRECEDENCE if t in fired), MemoryType.CONTEXT)
-        scores[MemoryType.QUESTION] = float(asks)
-        scores[MemoryType.COMMITMENT] = float(commits)
-        typed.append(TypedAs(memory_type=chosen, scores=tuple(scores.items()), pure_question=pure))
+        scores[MemoryType.QUESTION] = float(one.asks)
+        scores[MemoryType.COMMITMENT] = float(one.commits)
+        typed.append(TypedAs(memory_type=chosen, scores=tuple(scores.items()), pure_question=one.pure))
     return tuple(typed)
 
 
@@ -262,14 +261,18 @@ def head_inputs(
     ln(1 + words)/5; these again, averaged over the three utterances on either side; and the place in the
     meeting, from 0 to 1, with whether it is beyond .8 and beyond .9.
     """
-    surface = np.zeros((len(texts), _SURFACE), dtype=np.float32)
-    for row, text, count in zip(surface, texts, words, strict=True):
-        plain = _plain(text)
-        row[0] = question(plain)[0]
-        row[1:5] = [rule.search(plain) is not None for rule in _RULES]
-        row[5:19] = [sign.search(plain) is not None for sign in SIGNS.values()]
-        row[19] = min(1.0, count / 25.0)
-        row[20] = np.log1p(count) / 5.0
+    return _head_inputs([_see(text) for text in texts], words, places, vectors)
+
+
+def _head_inputs(
+    seen: Sequence[_Seen], words: Sequence[int], places: Sequence[float], vectors: Float32s
+) -> Float32s:
+    surface = np.zeros((len(seen), _SURFACE), dtype=np.float32)
+    surface[:, 0] = [one.asks for one in seen]
+    for row, one in zip(surface, seen, strict=True):
+        row[list(one.cues)] = 1.0
+    surface[:, -2] = [min(1.0, count / 25.0) for count in words]
+    surface[:, -1] = np.log1p(words) / 5.0
     own = np.hstack([_VECTOR_SCALE * vectors, surface])
     place = np.array(places, np.float32).reshape(-1, 1)
     return np.hstack([own, _around(own), place, *(place > end for end in _ENDS)]).astype(np.float32)
@@ -289,6 +292,36 @@ def _around(rows: Float32s) -> Float32s:
 
 
 _RULES: Final = (DECISION_RULE, ACTION_RULE, ISSUE_RULE, IDEA_RULE)
+# All that is searched for in an utterance; what it says of the rules and signs stands in the heads' inputs from 1.
+_ALL: Final = PatternSet([*_RULES, *SIGNS.values(), EXPLICIT_DECISION])
+_COMMITMENT, _REQUEST = (1 + len(_RULES) + list(SIGNS).index(name) for name in ("commitment", "request"))
+_EXPLICIT: Final = 1 + len(_RULES) + len(SIGNS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the patterns say of one utterance; `cues` are the inputs of the heads that a rule or a sign sets."""
+
+    asks: bool
+    pure: bool
+    requests: bool
+    commits: bool
+    decides: bool
+    cues: frozenset[int]
+
+
+def _see(text: str) -> _Seen:
+    plain = _plain(text)
+    asks, pure = question(plain)
+    found = frozenset([1 + place for place in _ALL.matching(plain)])
+    return _Seen(
+        asks=asks,
+        pure=pure,
+        requests=_REQUEST in found,
+        commits=_COMMITMENT in found and is_commitment(plain),
+        decides=_EXPLICIT in found,
+        cues=found - {_EXPLICIT},
+    )
 
 
 @cache
