@@ -31,7 +31,9 @@ WORDS: Final = sorted(
         for word in re.findall(r"[A-Za-z']{2,}", p.pattern)
     }
 )
-GAPS: Final = st.sampled_from([" ", " ", " ", ", ", ". ", "? ", "-", "'", "\t", "\x1c", "\n", "’", "…", ""])
+GAPS: Final = st.sampled_from(
+    [" ", " ", " ", ", ", ". ", "? ", "-", "'", "\t", "\x1c", "\n", "’", "…", " — ", "“", "~", ""]
+)
 PIECES: Final = st.one_of(
     st.sampled_from(WORDS),
     st.sampled_from(WORDS).map(str.title),
@@ -91,3 +93,9 @@ def test_what_stands_around_still_counts() -> None:
 def test_a_comment_in_a_pattern_is_refused() -> None:
     with pytest.raises(ValueError, match="comments"):
         PatternSet([re.compile("a # b", re.VERBOSE)])
+
+
+def test_a_mark_that_a_pattern_names_is_told_from_others() -> None:
+    marks = PatternSet([re.compile("a[…]b"), re.compile(r"a\Wb")])
+    assert marks.matching("a…b") == {0, 1}
+    assert marks.matching("a—b") == {1}

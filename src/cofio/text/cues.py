@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Final
 
 # fmt: off
@@ -235,25 +236,52 @@ def strengths(words: Sequence[str]) -> dict[str, float]:
     """
     silence: dict[str, float] = {}
     busy_until: dict[str, int] = {}
-    for start, word in enumerate(words):
-        for phrase, table, weight in _BY_FIRST_WORD.get(word, ()):
-            end = start + len(phrase)
-            if busy_until.get(table, 0) > start or (len(phrase) > 1 and tuple(words[start:end]) != phrase):
+    for start, pair in enumerate(zip_longest(words, words[1:])):
+        cues = _BY_TWO_WORDS.get(pair)
+        if cues is None:
+            cues = _BY_WORD.get(pair[0], ())
+        for phrase, size, table, rest in cues:
+            if busy_until.get(table, 0) > start or (
+                size > 2 and tuple(words[start : start + size]) != phrase
+            ):
                 continue
-            busy_until[table] = end
-            silence[table] = silence.get(table, 1.0) * (1.0 - weight)
+            busy_until[table] = start + size
+            silence[table] = silence.get(table, 1.0) * rest
     return {table: 1.0 - rest for table, rest in silence.items()}
 
 
-def _index() -> dict[str, tuple[tuple[tuple[str, ...], str, float], ...]]:
-    """Every phrase under its first word, longest first, so that the first match is the longest one."""
-    index: dict[str, list[tuple[tuple[str, ...], str, float]]] = {}
+# A phrase, how many words it has, its table, and 1 − its weight there.
+_Cue = tuple[tuple[str, ...], int, str, float]
+
+
+def _cues() -> list[_Cue]:
+    """The cues of all tables, the longest first, so that the first match is the longest one."""
+    cues = []
     for table, by_weight in CUES.items():
         for weight, listing in by_weight.items():
             for listed in listing.split(","):
                 phrase = tuple(listed.split())
-                index.setdefault(phrase[0], []).append((phrase, table, weight))
-    return {first: tuple(sorted(found, key=lambda p: -len(p[0]))) for first, found in index.items()}
+                cues.append((phrase, len(phrase), table, 1.0 - weight))
+    return sorted(cues, key=lambda cue: -cue[1])
 
 
-_BY_FIRST_WORD: Final = _index()
+def _by_word(cues: Sequence[_Cue]) -> dict[str | None, tuple[_Cue, ...]]:
+    """The cues of one word, under it."""
+    index: dict[str | None, list[_Cue]] = {}
+    for cue in cues:
+        if cue[1] == 1:
+            index.setdefault(cue[0][0], []).append(cue)
+    return {word: tuple(found) for word, found in index.items()}
+
+
+def _by_two_words(cues: Sequence[_Cue]) -> dict[tuple[str, str | None], tuple[_Cue, ...]]:
+    """All cues that may begin where these two words begin, under both, if any of them is longer than a word."""
+    index: dict[tuple[str, str | None], list[_Cue]] = {}
+    for cue in cues:
+        if cue[1] > 1:
+            index.setdefault((cue[0][0], cue[0][1]), []).append(cue)
+    return {pair: (*found, *_BY_WORD.get(pair[0], ())) for pair, found in index.items()}
+
+
+_BY_WORD: Final = _by_word(_cues())
+_BY_TWO_WORDS: Final = _by_two_words(_cues())

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from cofio.records import FEATURE_DIMENSIONS, Episode, Float32s
 from cofio.text.cues import strengths
 from cofio.text.terms import WORD, count_words, name_words
+from cofio.text.valence import valence
 
 SPEECH_WORDS_PER_S: Final = 2.5  # 150 words a minute, where a transcript has no end times
 _NUMBER: Final = re.compile(r"[$€£]\s?\d|\d\s?%|\bpercent\b|\b\d{4,}\b|\d[kKmM]\b")
@@ -286,29 +284,9 @@ _EXTRACTORS: Final[Mapping[str, Callable[[_Seen], float]]] = {
 FEATURES: Final[tuple[str, ...]] = tuple(_EXTRACTORS)
 
 
-@cache
-def _analyser() -> SentimentIntensityAnalyzer:
-    """VADER with its lexicon read; 7,500 words, so once a process."""
-    return SentimentIntensityAnalyzer()
-
-
-def _valence(text: str) -> float:
-    """VADER's compound score of `text` in [-1, 1].
-
-    Without a word of its lexicon VADER's answer is 0 whatever else it weighs, so it is not asked: half the
-    utterances of a meeting, and most of its cost. Emoji are scored by their description, so they go through.
-    """
-    analyser = _analyser()
-    tokens = text.lower().split()
-    scored = any(t in analyser.lexicon or t.strip(string.punctuation) in analyser.lexicon for t in tokens)
-    if not scored and text.isascii():
-        return 0.0
-    return float(analyser.polarity_scores(text)["compound"])
-
-
 def _see(context: FeatureContext) -> _Seen:
     lowered = WORD.findall(context.text.lower().replace("’", "'"))
-    return _Seen(context=context, cues=strengths(lowered), valence=_valence(context.text))
+    return _Seen(context=context, cues=strengths(lowered), valence=valence(context.text))
 
 
 def _either(*chances: float) -> float:

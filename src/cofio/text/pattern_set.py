@@ -17,6 +17,10 @@ import re2
 _MAX_BYTES: Final = 64 << 20
 
 
+# Marks that are neither word nor space, and so are all one to a pattern that does not name them.
+_MARKS: Final = "…–—“”„‘•"
+
+
 class PatternSet:
     """Compiled patterns; what RE2 cannot do, looking around, is asked of `re` where the rest of it occurs."""
 
@@ -34,13 +38,19 @@ class PatternSet:
                 looks_around.add(place)
             self._set.Add(f"(?{'i' if pattern.flags & re.IGNORECASE else '-i'}:{loose})")
         self._set.Compile()
+        self._marks: Final = {
+            ord(mark): "~"
+            for mark in _MARKS
+            if not any(mark in p.pattern or "~" in p.pattern for p in patterns)
+        }
         self._looks_around: Final = frozenset(looks_around)
 
     def matching(self, text: str) -> frozenset[int]:
         """The places of the patterns that `re.search` finds in `text`."""
-        if not (text.isascii() and text.isprintable()):
+        plain = text if text.isascii() else text.translate(self._marks)
+        if not (plain.isascii() and plain.isprintable()):
             return frozenset([i for i, pattern in enumerate(self._patterns) if pattern.search(text)])
-        found = frozenset(self._set.Match(text) or ())
+        found = frozenset(self._set.Match(plain) or ())
         doubted = found & self._looks_around
         return found - {i for i in doubted if not self._patterns[i].search(text)} if doubted else found
 
