@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofio.text import date_words, deadlines, types
+from cofio.text import date_words, deadlines, features, types
 from cofio.text.pattern_set import PatternSet, without_lookarounds
 
 SHARED: Final = Path(__file__).parents[2] / "../shared/eval"
@@ -20,6 +20,7 @@ TABLES: Final = {
     "types": ([*types._RULES, *types.SIGNS.values(), types.EXPLICIT_DECISION], types._ALL),
     "deadlines": ([pattern for pattern, _ in deadlines._RULES], deadlines._ANY_RULE),
     "a day": ([deadlines._GATE], deadlines._MAY_NAME_A_DAY),
+    "shapes": ([features._NUMBER, features._SHOUTED], features._SHAPES),
     "spelled days": ([date_words._SPELLED_DAY], date_words._ANY_SPELLED_DAY),
 }
 # The words that the tables are made of, so that made-up texts come near to what the patterns look for.

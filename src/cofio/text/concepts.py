@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cofio.records import ConceptKind, Episode
@@ -206,9 +207,10 @@ def _definition(label: str, positions: Sequence[int], episodes: Sequence[Episode
     """The first mention of at least 10 words that explains the thing, else of 10 words, else the first."""
     if not positions:
         return None
-    body = r"[\W_]+(?:of\s+)?".join(re.escape(part) for part in label.split())
-    spoken = re.compile(rf"(?<!\w){body}(?:s|es)?(?!\w)", re.IGNORECASE)
     long = [p for p in positions if episodes[p].words >= _EXPLAINING_WORDS]
+    if not long:
+        return positions[0]
+    spoken = _spoken(label)
     for position in long:
         text = episodes[position].text
         for match in spoken.finditer(text):
@@ -217,4 +219,11 @@ def _definition(label: str, positions: Sequence[int], episodes: Sequence[Episode
                 _EXPLAINS_AFTER.match(text, match.end()) or _EXPLAINS_BEFORE.search(text[: match.start()])
             ):
                 return position
-    return long[0] if long else positions[0]
+    return long[0]
+
+
+# The meetings of a series say the same things; to read a pattern takes longer than to search for it.
+@lru_cache(maxsize=4096)
+def _spoken(label: str) -> re.Pattern[str]:
+    body = r"[\W_]+(?:of\s+)?".join(re.escape(part) for part in label.split())
+    return re.compile(rf"(?<!\w){body}(?:s|es)?(?!\w)", re.IGNORECASE)

@@ -19,12 +19,14 @@ import numpy as np
 
 from cofio.records import FEATURE_DIMENSIONS, Episode, Float32s
 from cofio.text.cues import strengths
+from cofio.text.pattern_set import PatternSet
 from cofio.text.terms import WORD, count_words, name_words
 from cofio.text.valence import valence
 
 SPEECH_WORDS_PER_S: Final = 2.5  # 150 words a minute, where a transcript has no end times
 _NUMBER: Final = re.compile(r"[$€£]\s?\d|\d\s?%|\bpercent\b|\b\d{4,}\b|\d[kKmM]\b")
 _SHOUTED: Final = re.compile(r"\b[A-Z]{4,}\b")
+_SHAPES: Final = PatternSet([_NUMBER, _SHOUTED])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class _Seen:
     context: FeatureContext
     cues: Mapping[str, float]
     valence: float  # VADER's compound score in [-1, 1]
+    number: bool  # a sum, a share or a large number
+    shouted: bool  # a word in capitals, too long for an acronym
 
     def cue(self, table: str) -> float:
         return self.cues.get(table, 0.0)
@@ -185,7 +189,7 @@ def _intensity(seen: _Seen) -> float:
     """How much feeling, of either sign: noisy-or of |compound|, intensifiers, .15 a `!` and .2 if shouted."""
     text = seen.context.text
     bangs = 0.15 * min(3, text.count("!"))
-    shouted = 0.2 if _SHOUTED.search(text) and not text.isupper() else 0.0
+    shouted = 0.2 if seen.shouted and not text.isupper() else 0.0
     return _either(abs(seen.valence), seen.cue("intensifier"), bangs, shouted)
 
 
@@ -237,7 +241,7 @@ def _dependency(seen: _Seen) -> float:
 
 def _impact(seen: _Seen) -> float:
     """How much is at stake: noisy-or of impact·(1 − minor) and .3 for a sum, share or large number."""
-    sums = 0.3 if _NUMBER.search(seen.context.text) else 0.0
+    sums = 0.3 if seen.number else 0.0
     return _either(seen.cue("impact") * (1.0 - seen.cue("minor")), sums)
 
 
@@ -286,7 +290,14 @@ FEATURES: Final[tuple[str, ...]] = tuple(_EXTRACTORS)
 
 def _see(context: FeatureContext) -> _Seen:
     lowered = WORD.findall(context.text.lower().replace("’", "'"))
-    return _Seen(context=context, cues=strengths(lowered), valence=valence(context.text))
+    shapes = _SHAPES.matching(context.text)
+    return _Seen(
+        context=context,
+        cues=strengths(lowered),
+        valence=valence(context.text),
+        number=0 in shapes,
+        shouted=1 in shapes,
+    )
 
 
 def _either(*chances: float) -> float:

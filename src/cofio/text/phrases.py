@@ -179,7 +179,16 @@ def phrases(texts: Sequence[str], participants: Sequence[str] = ()) -> tuple[Phr
     surfaces: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     places: dict[tuple[str, ...], Counter[int]] = defaultdict(Counter)
     names: set[tuple[str, ...]] = set()
-    persons = {word for word in {*use.capitals, *use.openings} if _is_person(word, people)}
+    alike: dict[str, list[str]] = defaultdict(list)  # who is misspelt, the first letter is right
+    for name in people:
+        if len(name) >= 4:
+            alike[name[0]].append(name)
+    persons = {
+        word
+        for word in {*use.capitals, *use.openings}
+        if word in people
+        or (len(word) >= 3 and any(_same_person(word, name) for name in alike.get(word[0], ())))
+    }
     written = {word.text: word for words in read for word in words}
     named = {text for text, word in written.items() if _is_name(word, use)}
     things = {text for text in named if written[text].plain not in persons}
@@ -233,17 +242,12 @@ def _acronym(text: str, lower: str) -> bool:
     return len(text) > 1 and any(c.isupper() for c in text[1:]) and "'" not in lower
 
 
-def _is_person(word: str, people: frozenset[str]) -> bool:
-    if word in people:
-        return True
-    return len(word) >= 3 and any(len(name) >= 4 and _same_person(word, name) for name in people)
-
-
 @lru_cache(maxsize=100_000)
 def _same_person(word: str, name: str) -> bool:
+    """Whether the word begins the name or is spelled much like it."""
     if name.startswith(word):
         return True
-    if word[0] != name[0] or 2 * min(len(word), len(name)) / (len(word) + len(name)) < _SAME_NAME:
+    if 2 * min(len(word), len(name)) / (len(word) + len(name)) < _SAME_NAME:
         return False  # words of so different lengths are never so similar
     return SequenceMatcher(None, word, name).ratio() >= _SAME_NAME
 
