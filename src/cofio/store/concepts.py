@@ -56,6 +56,8 @@ async def refresh_concepts(
         for link in _links(ids[key], kept[key], None if ids[key] not in existing else meeting)
     ]
     await queries.link_concept(connection, links)
+    mentioned = [link for link in links if link["kind"] != EdgeKind.DEFINES.value]
+    await queries.note_concept_meetings(connection, mentioned)
     await queries.owe(
         connection,
         [

@@ -123,6 +123,7 @@ async def save_meeting(database: Database, record: MeetingRecord, memories: Meet
             row["concept_key"] async for row in queries.concept_keys_of_meeting(connection, meeting=key)
         }
         await queries.delete_edges_of_meeting(connection, meeting=key)
+        await queries.forget_concepts_of_meeting(connection, meeting=key)
         await queries.delete_memories(connection, [{"memory_id": memory_id} for memory_id, _ in sorted(gone)])
         await queries.delete_mentions_of_meeting(connection, meeting=key)
         await queries.save_memories(connection, [_memory_row(memory, record.project, key) for memory in kept])

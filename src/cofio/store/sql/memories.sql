@@ -40,11 +40,10 @@ FROM memories m LEFT JOIN meetings g ON g.id = m.meeting
 WHERE m.memory_id IN (SELECT value FROM json_each(:memory_ids));
 
 -- name: meetings_of_concepts
-SELECT DISTINCT c.memory_id, g.meeting_id, g.series, g.date
+SELECT c.memory_id, g.meeting_id, g.series, g.date
 FROM memories c
-JOIN edges e ON e.target = c.id AND e.kind IN ('mentions', 'spoken_by')
-JOIN memories s ON s.id = e.source
-JOIN meetings g ON g.id = s.meeting
+JOIN concept_meetings m ON m.concept = c.id
+JOIN meetings g ON g.id = m.meeting
 WHERE c.memory_id IN (SELECT value FROM json_each(:memory_ids)) AND c.level = 0
 ORDER BY c.memory_id, g.date, g.meeting_id;
 
