@@ -22,8 +22,9 @@ from rich.table import Table
 
 from cofio.bench import encode, ingest, kernels, query, scale, search, serve
 from cofio.bench.bench import Bench
-from cofio.bench.results import Findings, Measured, Part, commit, cpu_model, load, versions
+from cofio.bench.results import Findings, Measured, Part, cpu_model, load, versions
 from cofio.errors import InvalidInput
+from cofio.provenance import commit
 from cofio.telemetry import configure_logging
 
 CACHE: Final = platformdirs.user_cache_path("cofio") / "bench"

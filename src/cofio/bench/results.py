@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -135,21 +134,6 @@ def cpu_model() -> str:
 def load() -> tuple[float, ...]:
     """The load averages."""
     return tuple(round(value, 2) for value in os.getloadavg())
-
-
-def commit() -> str:
-    """The commit that runs, `-dirty` where files differ from it."""
-    try:
-        said = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],  # noqa: S607
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return said.stdout.strip()
 
 
 def versions() -> Mapping[str, str]:

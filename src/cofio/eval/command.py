@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from cofio.eval.harness import AskedOf, Recall, SystemFigures, measure_recall
 from cofio.eval.measures import Figure
 from cofio.eval.probes import probe
 from cofio.eval.rankings import BASELINE, SYSTEMS
+from cofio.provenance import commit
 from cofio.settings import Settings
 
 CACHE: Final = platformdirs.user_cache_path("cofio") / "eval"
@@ -113,7 +113,7 @@ def evaluate(
         ablation=without,
         measured=Circumstances(
             machine=_machine(),
-            commit=_commit(),
+            commit=commit(),
             date=datetime.now(UTC).date().isoformat(),
             precision=settings.precision,
             seconds=round(time.perf_counter() - started, 1),
@@ -222,17 +222,3 @@ def _short(figure: Figure) -> str:
 
 def _machine() -> str:
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
-def _commit() -> str:
-    try:
-        said = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],  # noqa: S607
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return said.stdout.strip()
