@@ -88,6 +88,9 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
     """
     async with contextlib.AsyncExitStack() as stack:
         _hold(settings.data_dir, stack)
+        # The vector engine starts in a process of its own while the model, the database and the graph are read here.
+        opening = asyncio.create_task(_open_index(settings), name="open-index")
+        stack.push_async_callback(_close, opening)
         if encoder is None:
             encoder = await asyncio.to_thread(
                 OnnxEncoder.open, settings.model_dir, precision=settings.precision, threads=1
@@ -102,11 +105,10 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         database = await Database.open(settings.data_dir / DATABASE_NAME)
         stack.push_async_callback(database.aclose)
         await _check_encoder(database, encoder)
-        index = await _open_index(settings)
-        stack.push_async_callback(index.aclose)
+        live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME)
+        index = await opening
         outbox = Outbox(database, index)
         stack.push_async_callback(_strike, outbox)
-        live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME)
         stack.push_async_callback(live.save)
         runtime = Runtime(
             settings=settings,
@@ -164,6 +166,15 @@ async def _open_index(settings: Settings) -> VectorIndex:
         return await EdgeIndex.open(settings.data_dir / VECTORS_NAME)
     key = settings.qdrant_api_key
     return await ServerIndex.open(settings.qdrant_url, api_key=key.get_secret_value() if key else None)
+
+
+async def _close(opening: asyncio.Task[VectorIndex]) -> None:
+    """The index is closed, if it came to be open."""
+    if not opening.done():
+        opening.cancel()
+        await asyncio.wait([opening])
+    if not opening.cancelled() and opening.exception() is None:
+        await opening.result().aclose()
 
 
 async def _pay_debts(runtime: Runtime) -> None:

@@ -45,7 +45,7 @@ DEFINITION_WEIGHT: Final = 0.85
 SAME_TITLE: Final = 5
 # Compacting copies everything, so it waits until so much of the rows is dead.
 DEAD_SHARE: Final = 0.25
-DEAD_ROWS: Final = 10_000
+DEAD_ROWS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
