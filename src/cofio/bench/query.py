@@ -12,6 +12,7 @@ import numpy as np
 from cofio.bench import peers
 from cofio.bench.bench import Bench
 from cofio.bench.corpus import count_stored, drawn_store, read_source, read_stored, settings_for
+from cofio.bench.indexed import wait_until_indexed
 from cofio.bench.results import OURS, Figure, Findings
 from cofio.bench.timing import Contender, interleave, ratio
 from cofio.embed.onnx import OnnxEncoder
@@ -38,6 +39,9 @@ async def measure(bench: Bench) -> Findings:
     with tempfile.TemporaryDirectory() as place:
         others = _peers(bench, folder, Path(place), findings)
         async with open_runtime(settings_for(bench.settings, folder)) as runtime:
+            findings.figures["waited for the index"] = Figure(
+                value=await wait_until_indexed(runtime), unit="s"
+            )
             stages: dict[str, list[float]] = {}
             contenders = [
                 Contender(name=OURS, call=_asking(runtime, questions, stages)),

@@ -12,6 +12,7 @@ import numpy as np
 from cofio.bench import peers
 from cofio.bench.bench import Bench
 from cofio.bench.corpus import Stored, drawn_store, project, read_source, read_stored, settings_for
+from cofio.bench.indexed import wait_until_indexed
 from cofio.bench.results import OURS, Figure, Findings
 from cofio.bench.timing import Contender, interleave
 from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Filters, Float32s, Level
@@ -35,6 +36,7 @@ async def measure(bench: Bench) -> Findings:
     only = project(0)
     exact = NumpyExact(levels, only)
     async with open_runtime(settings_for(bench.settings, folder)) as runtime:
+        findings.figures["waited for the index"] = Figure(value=await wait_until_indexed(runtime), unit="s")
         questions = source.questions[: bench.effort.rounds]
         vectors = np.zeros((len(questions), VECTOR_DIMENSIONS), np.float32)
         vectors[:, :SEMANTIC_DIMENSIONS] = runtime.encoder.encode(questions)
