@@ -268,3 +268,18 @@ async def test_a_failing_encoder_stores_nothing(tmp_path: Path) -> None:
         with pytest.raises(EncoderUnavailable):
             await ingest(runtime, STANDUP)
         assert (await runtime.database.counts())["meetings"] == 0
+
+
+@pytest.mark.parametrize("steps", [1, 5, 20, 60])
+async def test_a_catch_up_whose_caller_leaves_goes_on_to_its_end(runtime: Runtime, steps: int) -> None:
+    await ingest(runtime, STANDUP)
+    for i in range(4):
+        await ingest(runtime, replace(REVIEW, external_id=f"gw-{i}"), settle=False)
+    leaving = asyncio.create_task(runtime.live.catch_up())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    await runtime.live.save()
+    await runtime.settle()
+    assert (await doctor(runtime, repair=False)).problems == ()

@@ -28,6 +28,7 @@ class LiveGraph:
         self._path = path
         self._ledger = ledger
         self._changing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.current = current
         self.saved_version = 0
 
@@ -47,6 +48,13 @@ class LiveGraph:
         Calls that come in together share the work: whoever gets the lock first does it for those who wait.
         """
         wanted = await self._database.version()
+        # A caller that is cancelled must not let go of the lock while a thread is still changing the ledger.
+        task = asyncio.create_task(self._catch_up(wanted), name="catch-up")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
+    async def _catch_up(self, wanted: int) -> None:
         async with self._changing:
             if self.current.version >= wanted:
                 return
