@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,7 @@ import numpy as np
 
 from cofio import rank
 from cofio.cue import Cue
+from cofio.graph import kernels
 from cofio.graph.bridges import LIMIT as BRIDGES
 from cofio.graph.bridges import Candidates, Link, find_bridges
 from cofio.graph.csr import MemoryGraph
@@ -28,6 +30,9 @@ OWN_MATCH: Final = 0.25
 UPPER_LEVELS: Final = 0.5
 # Below this confidence nothing was found: no bridge leads away from nothing.
 LEAST_CONFIDENCE: Final = 0.05
+# How many times as many near concepts are looked at as are shown: people among them are left out, who are found by
+# name only.
+CONCEPTS: Final = 2
 # Passages whose rare names lead on to other documents (lab 2 §3a).
 NAME_SEEDS: Final = 3
 
@@ -108,9 +113,7 @@ def find(
     u = activation if spreading else rank.hybrid(evidence)
     order = _best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
     direct = {
-        Level.CONCEPT: _best_concepts(
-            graph, bounds, cue, vector, hits[Level.CONCEPT], question.limit_per_level
-        ),
+        Level.CONCEPT: _best_concepts(graph, bounds, cue, vector, hits.get(Level.CONCEPT), question),
         Level.CONTEXT: _best_contexts(graph, evidence, cue, question),
         Level.EPISODE: tuple((int(evidence.rows[i]), float(u[i])) for i in order[: question.limit_per_level]),
     }
@@ -191,16 +194,42 @@ def _rows_of(graph: MemoryGraph, hits: Sequence[Hit]) -> Int32s:
 
 
 def _best_concepts(
-    graph: MemoryGraph, bounds: Scope, cue: Cue, vector: Float32s, hits: Sequence[Hit], limit: int
+    graph: MemoryGraph,
+    bounds: Scope,
+    cue: Cue,
+    vector: Float32s,
+    hits: Sequence[Hit] | None,
+    question: Question,
 ) -> tuple[tuple[int, float], ...]:
-    found = (graph.concept_of_memory.get(hit.memory_id, -1) for hit in hits)
-    near = [number for number in found if 0 <= number < graph.concept_alive.size]
+    """The concepts in `bounds` that the question names or comes near to; `hits` is None where the index cannot tell."""
+    if hits is None:
+        near = _nearest_concepts(graph, bounds, vector, question)
+    else:
+        found = (graph.concept_of_memory.get(hit.memory_id, -1) for hit in hits)
+        near = [number for number in found if 0 <= number < graph.concept_alive.size]
     numbers, scores = rank.rank_concepts(graph, cue, vector, near)
     base = graph.first_concept
     allowed = bounds.mentions(graph, numbers)
     numbers, scores = numbers[allowed], scores[allowed]
-    order = np.lexsort((numbers, -scores.round(6)))[:limit]
+    order = np.lexsort((numbers, -scores.round(6)))[: question.limit_per_level]
     return tuple((base + int(numbers[i]), float(scores[i])) for i in order)
+
+
+def _nearest_concepts(graph: MemoryGraph, bounds: Scope, vector: Float32s, question: Question) -> list[int]:
+    """The concepts nearest to `vector` of those that are mentioned in `bounds`, by all their vectors.
+
+    A concept has no speaker: a filter on one leaves only those that the question names.
+    """
+    if question.filters.speaker:
+        return []
+    numbers = np.arange(graph.concept_alive.size, dtype=np.int32)
+    numbers = numbers[bounds.mentions(graph, numbers)]
+    scores = np.empty(numbers.size, np.float32)
+    kernels.dots_of_rows(vector, graph.concept_vectors, numbers, scores)
+    types = question.filters.memory_type
+    best = (int(number) for number in numbers[np.lexsort((numbers, -scores))])
+    of_type = (n for n in best if not types or graph.concepts[n].kind.memory_type in types)
+    return list(itertools.islice(of_type, CONCEPTS * question.limit_per_level))
 
 
 def _best_contexts(

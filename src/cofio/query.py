@@ -13,7 +13,7 @@ import numpy as np
 
 from cofio import explain
 from cofio.cue import Cue, read_cue
-from cofio.find import Findings, Outside, find, outside_of
+from cofio.find import CONCEPTS, Findings, Outside, find, outside_of
 from cofio.graph.bridges import Link
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope, scope
@@ -39,8 +39,6 @@ from cofio.text.features import FEATURES, query_features
 
 # How many times as many hits are asked for where those of the asked meetings do not count.
 OUTSIDE: Final = 4
-# How many times as many concepts are asked for as are shown.
-CONCEPTS: Final = 2
 CORE: Final = 0.7
 CONTEXTUAL: Final = 0.4
 
@@ -104,12 +102,11 @@ def _steered(semantic: Float32s, question: Question) -> Float32s:
 
 
 def _limits(question: Question) -> Mapping[Level, int]:
-    # Contexts are ranked by their turns, wherever these were found: the index is not asked for them. Of the concepts
-    # people are left out, who are found by name only.
-    return {
-        Level.EPISODE: max(SEEDS, question.limit_per_level),
-        Level.CONCEPT: CONCEPTS * question.limit_per_level,
-    }
+    # Contexts are ranked by their turns, wherever these were found: the index is not asked for them.
+    limits = {Level.EPISODE: max(SEEDS, question.limit_per_level)}
+    if not question.filters.narrow:
+        limits[Level.CONCEPT] = CONCEPTS * question.limit_per_level
+    return limits
 
 
 def _find(

@@ -73,6 +73,11 @@ class ConceptKind(enum.StrEnum):
     TERM = "term"  # a recurring keyphrase
     QUESTION = "question"  # a question its own meeting left open
 
+    @property
+    def memory_type(self) -> MemoryType:
+        """The type of the memory that stands for such a concept."""
+        return MemoryType.QUESTION if self is ConceptKind.QUESTION else MemoryType.CONTEXT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
@@ -174,6 +179,11 @@ class Filters:
     level: tuple[Level, ...] = ()
     date_from: date | None = None
     date_to: date | None = None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether they look at what belongs to meetings or speakers, which concepts do not."""
+        return bool(self.series or self.meeting_id or self.speaker or self.date_from or self.date_to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,178 +5,184 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import aiosqlite
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from cofio.memories import concept_id
-from cofio.records import SEMANTIC_DIMENSIONS, ConceptKind, EdgeKind, Float32s, Level, MemoryType
+from cofio.records import ConceptKind, EdgeKind, Level
+from cofio.store.concept_sums import ConceptSum, Definition, share, stored_sum, total
 from cofio.store.database import queries
 from cofio.text.concepts import promoted
 from cofio.text.terms import count_words
 
 
 async def refresh_concepts(
-    connection: aiosqlite.Connection, *, project: str, keys: Collection[str], meeting: int
+    connection: aiosqlite.Connection, *, project: str, keys: Iterable[str], meeting: int, only_added: bool
 ) -> tuple[str, ...]:
     """The project's concepts of these keys are what the stored mentions say; returns their memory ids.
 
-    Runs inside the transaction that wrote or deleted `meeting` (row id). A concept that is mentioned too little
-    is removed with its edges; one that exists is rewritten, and linked to every episode that mentions it.
-    What the vector index is owed goes to the outbox.
+    Runs inside the transaction that wrote or deleted `meeting` (row id). `only_added` says that it took no mention
+    away: then its own are added to what is summed already, and those of other meetings stay unread. A concept that
+    is mentioned too little is removed with its edges; one that exists is rewritten, and linked to every episode that
+    mentions it. What the vector index is owed goes to the outbox.
     """
-    if not keys:
-        return ()
-    listed = orjson.dumps(sorted(keys)).decode()
-    await queries.delete_orphaned_answers(connection, project=project, keys=listed)
-    rows = [row async for row in queries.mentions_of_keys(connection, project=project, keys=listed)]
-    by_key = {
-        key: list(group) for key, group in itertools.groupby(rows, key=lambda row: str(row["concept_key"]))
-    }
     ids = {key: concept_id(project, key) for key in sorted(keys)}
-    listed_ids = orjson.dumps(list(ids.values())).decode()
-    existing = {
-        str(row["memory_id"]) async for row in queries.memory_rowids(connection, memory_ids=listed_ids)
+    if not ids:
+        return ()
+    await queries.delete_orphaned_answers(connection, project=project, keys=_listed(ids))
+    known = {
+        str(row["memory_id"])
+        async for row in queries.memory_rowids(connection, memory_ids=_listed(ids.values()))
     }
-    kept = {key: group for key, group in by_key.items() if _is_concept(group)}
-    gone = [{"memory_id": ids[key]} for key in ids.keys() - kept.keys() if ids[key] in existing]
-    await queries.delete_memories(connection, gone)
-    # A speaker of a thousand meetings sums a thousand vectors: not on the event loop.
-    concepts = await asyncio.to_thread(
-        lambda: [_concept_row(project, ids[key], kept[key]) for key in sorted(kept)]
+    sums = await _stored_sums(connection, ids) if only_added else {}
+    of_meeting = queries.shares_of_meeting(connection, project=project, keys=_listed(sums), meeting=meeting)
+    of_all = queries.shares_of_keys(connection, project=project, keys=_listed(ids.keys() - sums.keys()))
+    rows = [row async for row in of_meeting] + [row async for row in of_all]
+    # A speaker of a thousand meetings may sum a thousand vectors: not on the event loop.
+    concepts = await asyncio.to_thread(_concepts, ids, sums, rows)
+    gone = [memory_id for key, memory_id in ids.items() if key not in concepts and memory_id in known]
+    await queries.delete_memories(connection, [{"memory_id": memory_id} for memory_id in gone])
+    await queries.save_memories(connection, [concept.memory_row(project) for concept in concepts.values()])
+    await queries.save_concept_sums(
+        connection, [concept.sum.row(concept.memory_id) for concept in concepts.values()]
     )
-    await queries.save_memories(connection, concepts)
-    await queries.unlink_definitions(connection, [{"concept_id": ids[key]} for key in sorted(kept)])
+    await queries.unlink_definitions(
+        connection,
+        [{"concept_id": concept.memory_id} for concept in concepts.values() if concept.redefined],
+    )
     links = [
         link
-        for key in sorted(kept)
-        for link in _links(ids[key], kept[key], None if ids[key] not in existing else meeting)
+        for concept in concepts.values()
+        for link in concept.links(None if concept.memory_id not in known else meeting)
     ]
     await queries.link_concept(connection, links)
-    mentioned = [link for link in links if link["kind"] != EdgeKind.DEFINES.value]
-    await queries.note_concept_meetings(connection, mentioned)
+    kept = [concept.memory_id for concept in concepts.values()]
     await queries.owe(
         connection,
         [
-            {
-                "level": int(Level.CONCEPT),
-                "memory_id": ids[key],
-                "operation": "upsert" if key in kept else "delete",
-            }
-            for key in ids
-            if key in kept or ids[key] in existing
+            {"level": int(Level.CONCEPT), "memory_id": memory_id, "operation": operation}
+            for operation, owed in (("upsert", kept), ("delete", gone))
+            for memory_id in owed
         ],
     )
-    return tuple(ids[key] for key in ids if key in kept or ids[key] in existing)
+    return (*kept, *gone)
 
 
-def _is_concept(mentions: Sequence[sqlite3.Row]) -> bool:
-    kind = ConceptKind(mentions[0]["kind"])
-    if kind in (ConceptKind.PERSON, ConceptKind.TITLE, ConceptKind.QUESTION):
-        return True
-    episodes = sum(len(orjson.loads(row["episodes"])) for row in mentions)
-    contexts = max(int(row["contexts"]) for row in mentions)
-    return promoted(len(mentions), contexts, episodes, kind)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Concept:
+    """A concept as it is now, and those of its mentions that were read: rows of `concept_shares`."""
+
+    memory_id: str
+    sum: ConceptSum
+    redefined: bool
+    mentions: Sequence[sqlite3.Row]
+
+    def memory_row(self, project: str) -> dict[str, object]:
+        """The columns of `memories`."""
+        sum_ = self.sum
+        details = {
+            "concept_kind": sum_.kind.value,
+            "label": sum_.label,
+            "mentions": sum_.episodes,
+            "meetings": sum_.meetings,
+            "first_date": sum_.first_date,
+            "last_date": sum_.last_date,
+            "defined_by": sum_.definition.memory_id if sum_.definition is not None else None,
+        }
+        content = _content(sum_)
+        return {
+            "memory_id": self.memory_id,
+            "level": int(Level.CONCEPT),
+            "project": project,
+            "meeting": None,
+            "position": None,
+            "memory_type": sum_.kind.memory_type.value,
+            "content": content,
+            "words": count_words(content),
+            "speaker": None,
+            "start_s": None,
+            "end_s": None,
+            "pure_question": False,
+            "details": orjson.dumps(details).decode(),
+            "vector": sum_.centroid().astype("<f4").tobytes(),
+        }
+
+    def links(self, only_meeting: int | None) -> list[dict[str, object]]:
+        """The edges from the mentions that were read, of one meeting or all, and from a definition that is new."""
+        links = []
+        for row in self.mentions:
+            if only_meeting is None or row["meeting"] == only_meeting:
+                kind = EdgeKind.SPOKEN_BY if row["kind"] == ConceptKind.PERSON.value else EdgeKind.MENTIONS
+                links.append(self._link(row["meeting"], kind, row["episodes"], float(row["salience"])))
+        defined = self.sum.definition
+        if self.redefined and defined is not None:
+            at = orjson.dumps([defined.position]).decode()
+            links.append(self._link(defined.meeting, EdgeKind.DEFINES, at, 1.0))
+        return links
+
+    def _link(self, meeting: int, kind: EdgeKind, positions: str, weight: float) -> dict[str, object]:
+        return {
+            "concept_id": self.memory_id,
+            "meeting": meeting,
+            "kind": kind.value,
+            "positions": positions,
+            "weight": weight,
+        }
 
 
-def _concept_row(project: str, memory_id: str, mentions: Sequence[sqlite3.Row]) -> dict[str, object]:
-    kind = _kind(mentions)
-    label = _label(mentions, kind)
-    count = sum(len(orjson.loads(row["episodes"])) for row in mentions)
-    dates = [row["date"] for row in mentions if row["date"]]
-    definition = _definition(mentions)
-    details = {
-        "concept_kind": kind.value,
-        "label": label,
-        "mentions": count,
-        "meetings": len(mentions),
-        "first_date": min(dates, default=None),
-        "last_date": max(dates, default=None),
-        "defined_by": definition["definition_id"] if definition is not None else None,
+async def _stored_sums(connection: aiosqlite.Connection, ids: Mapping[str, str]) -> dict[str, ConceptSum]:
+    """What is summed already, by key."""
+    keys = {memory_id: key for key, memory_id in ids.items()}
+    rows = queries.concept_sums(connection, memory_ids=_listed(keys))
+    return {keys[row["memory_id"]]: stored_sum(row) async for row in rows}
+
+
+def _concepts(
+    ids: Mapping[str, str], sums: Mapping[str, ConceptSum], rows: Sequence[sqlite3.Row]
+) -> dict[str, _Concept]:
+    """The keys that are concepts, by key: what is in `sums` and what `rows` add to it."""
+    rows = sorted(rows, key=lambda row: str(row["concept_key"]))
+    mentions = {
+        key: list(group) for key, group in itertools.groupby(rows, key=lambda row: str(row["concept_key"]))
     }
-    content = _content(kind, label, len(mentions), count, definition)
-    return {
-        "memory_id": memory_id,
-        "level": int(Level.CONCEPT),
-        "project": project,
-        "meeting": None,
-        "position": None,
-        "memory_type": (MemoryType.QUESTION if kind is ConceptKind.QUESTION else MemoryType.CONTEXT).value,
-        "content": content,
-        "words": count_words(content),
-        "speaker": None,
-        "start_s": None,
-        "end_s": None,
-        "pure_question": False,
-        "details": orjson.dumps(details).decode(),
-        "vector": _centroid(mentions, count).astype("<f4").tobytes(),
-    }
+    concepts = {}
+    for key, memory_id in ids.items():
+        before = sums.get(key)
+        parts = [share(row) for row in mentions.get(key, ())]
+        if before is not None:
+            parts.append(before)
+        if not parts:
+            continue
+        now = total(parts)
+        if promoted(now.meetings, now.contexts, now.episodes, now.kind):
+            concepts[key] = _Concept(
+                memory_id=memory_id,
+                sum=now,
+                redefined=before is None or _place(before.definition) != _place(now.definition),
+                mentions=mentions.get(key, ()),
+            )
+    return concepts
 
 
-def _kind(mentions: Sequence[sqlite3.Row]) -> ConceptKind:
-    """A thing that one meeting writes as a name is an entity, even if another only knows it as a term."""
-    kinds = {ConceptKind(row["kind"]) for row in mentions}
-    return next(kind for kind in ConceptKind if kind in kinds)
+def _place(definition: Definition | None) -> tuple[int, int] | None:
+    return None if definition is None else (definition.meeting, definition.position)
 
 
-def _label(mentions: Sequence[sqlite3.Row], kind: ConceptKind) -> str:
-    written = [row for row in mentions if row["kind"] == kind.value]
-    return str(max(written, key=lambda row: (row["salience"], -row["meeting"]))["label"])
-
-
-def _definition(mentions: Sequence[sqlite3.Row]) -> sqlite3.Row | None:
-    """The first mention of at least ten words that explains the thing: best of five rules (lab 2 §1)."""
-    defined = [row for row in mentions if row["definition_id"] is not None]
-    long_enough = [row for row in defined if row["definition_words"] >= 10]
-    return next(iter(long_enough or defined), None)
-
-
-def _content(kind: ConceptKind, label: str, meetings: int, count: int, definition: sqlite3.Row | None) -> str:
-    if kind is ConceptKind.PERSON:
-        return f"{label}: {count} utterances in {meetings} meeting{'s' if meetings != 1 else ''}"
+def _content(concept: ConceptSum) -> str:
+    definition = concept.definition
+    if concept.kind is ConceptKind.PERSON:
+        many = "s" if concept.meetings != 1 else ""
+        return f"{concept.label}: {concept.episodes} utterances in {concept.meetings} meeting{many}"
     if definition is None:
-        return label
-    if kind is ConceptKind.QUESTION:
-        return str(definition["definition_text"])
-    speaker = f"{definition['definition_speaker']}: " if definition["definition_speaker"] else ""
-    return f"{label} – {speaker}{definition['definition_text']}"
+        return concept.label
+    if concept.kind is ConceptKind.QUESTION:
+        return definition.text
+    speaker = f"{definition.speaker}: " if definition.speaker else ""
+    return f"{concept.label} – {speaker}{definition.text}"
 
 
-def _centroid(mentions: Sequence[sqlite3.Row], count: int) -> Float32s:
-    shares = np.stack([np.frombuffer(row["vector_sum"], "<f4") for row in mentions])
-    total: NDArray[np.float64] = np.add.reduce(shares, axis=0, dtype=np.float64)
-    norm = float(np.linalg.norm(total[:SEMANTIC_DIMENSIONS]))
-    total[:SEMANTIC_DIMENSIONS] /= norm if norm > 1e-9 else 1.0
-    total[SEMANTIC_DIMENSIONS:] = np.clip(total[SEMANTIC_DIMENSIONS:] / max(count, 1), 0.0, 1.0)
-    return total.astype(np.float32)
-
-
-def _links(
-    memory_id: str, mentions: Sequence[sqlite3.Row], only_meeting: int | None
-) -> list[dict[str, object]]:
-    """The edges of a concept: from every mention if it is new, else from those of the meeting just written."""
-    definition = _definition(mentions)
-    links = []
-    for row in mentions:
-        if only_meeting is None or row["meeting"] == only_meeting:
-            kind = EdgeKind.SPOKEN_BY if row["kind"] == ConceptKind.PERSON.value else EdgeKind.MENTIONS
-            links.append(_link(memory_id, row, kind, row["episodes"], float(row["salience"])))
-        if definition is not None and row["meeting"] == definition["meeting"]:
-            at = orjson.dumps([row["definition"]]).decode()
-            links.append(_link(memory_id, row, EdgeKind.DEFINES, at, 1.0))
-    return links
-
-
-def _link(
-    memory_id: str, row: sqlite3.Row, kind: EdgeKind, positions: str, weight: float
-) -> dict[str, object]:
-    return {
-        "concept_id": memory_id,
-        "meeting": row["meeting"],
-        "kind": kind.value,
-        "positions": positions,
-        "weight": weight,
-    }
+def _listed(items: Iterable[str]) -> str:
+    return orjson.dumps(sorted(items)).decode()

@@ -123,7 +123,6 @@ async def save_meeting(database: Database, record: MeetingRecord, memories: Meet
             row["concept_key"] async for row in queries.concept_keys_of_meeting(connection, meeting=key)
         }
         await queries.delete_edges_of_meeting(connection, meeting=key)
-        await queries.forget_concepts_of_meeting(connection, meeting=key)
         await queries.delete_memories(connection, [{"memory_id": memory_id} for memory_id, _ in sorted(gone)])
         await queries.delete_mentions_of_meeting(connection, meeting=key)
         await queries.save_memories(connection, [_memory_row(memory, record.project, key) for memory in kept])
@@ -132,7 +131,7 @@ async def save_meeting(database: Database, record: MeetingRecord, memories: Meet
         await _owe(connection, "delete", gone)
         await _owe(connection, "upsert", [(memory.memory_id, int(memory.level)) for memory in kept])
         keys = old_keys | {mention.key for mention in memories.mentions}
-        await _record_change(connection, record.project, keys, key)
+        await _record_change(connection, record.project, keys, key, only_added=not old_keys)
 
 
 async def delete_meeting(database: Database, meeting_id: str) -> Deletion:
@@ -156,7 +155,7 @@ async def delete_meeting(database: Database, meeting_id: str) -> Deletion:
         await queries.delete_meeting(connection, id=key)
         await queries.forget_meeting_in_operations(connection, meeting_id=meeting_id)
         await _owe(connection, "delete", memories)
-        await _record_change(connection, row["project"], keys, key)
+        await _record_change(connection, row["project"], keys, key, only_added=False)
         concepts = before - int((await queries.counts(connection))["l0"])
     return Deletion(
         meeting_id=meeting_id,
@@ -267,9 +266,11 @@ async def _owe(
 
 
 async def _record_change(
-    connection: aiosqlite.Connection, project: str, keys: set[str], meeting: int
+    connection: aiosqlite.Connection, project: str, keys: set[str], meeting: int, *, only_added: bool
 ) -> None:
-    concepts = await refresh_concepts(connection, project=project, keys=keys, meeting=meeting)
+    concepts = await refresh_concepts(
+        connection, project=project, keys=keys, meeting=meeting, only_added=only_added
+    )
     version = await queries.record_change(
         connection, meeting=meeting, concepts=orjson.dumps(list(concepts)).decode()
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
@@ -74,16 +74,11 @@ async def _bring_up_to_date(
 ) -> None:
     listed = orjson.dumps(memory_ids).decode()
     rows = await database.rows(queries.points_by_id, memory_ids=listed)
-    meetings: dict[str, list[sqlite3.Row]] = {}
-    if level is Level.CONCEPT:
-        for row in await database.rows(queries.meetings_of_concepts, memory_ids=listed):
-            meetings.setdefault(row["memory_id"], []).append(row)
-    await index.upsert(level, [_point(row, meetings) for row in rows])
+    await index.upsert(level, [_point(row) for row in rows])
     await index.delete(level, sorted(set(memory_ids) - {row["memory_id"] for row in rows}))
 
 
-def _point(row: sqlite3.Row, meetings: Mapping[str, Sequence[sqlite3.Row]]) -> Point:
-    among = meetings.get(row["memory_id"], [row] if row["meeting_id"] is not None else [])
+def _point(row: sqlite3.Row) -> Point:
     return Point(
         memory_id=row["memory_id"],
         vector=np.frombuffer(row["vector"], "<f4"),
@@ -91,10 +86,8 @@ def _point(row: sqlite3.Row, meetings: Mapping[str, Sequence[sqlite3.Row]]) -> P
             project=row["project"],
             memory_type=row["memory_type"],
             speaker=pseudonym(row["speaker"]) if row["speaker"] is not None else None,
-            meeting_id=[meeting["meeting_id"] for meeting in among],
-            series=sorted({meeting["series"] for meeting in among if meeting["series"] is not None}),
-            date_ordinal=sorted(
-                {date.fromisoformat(m["date"]).toordinal() for m in among if m["date"] is not None}
-            ),
+            meeting_id=row["meeting_id"],
+            series=row["series"],
+            date_ordinal=date.fromisoformat(row["date"]).toordinal() if row["date"] is not None else None,
         ),
     )

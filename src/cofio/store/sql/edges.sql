@@ -12,14 +12,6 @@ FROM json_each(:positions) p
 JOIN memories e ON e.meeting = :meeting AND e.level = 2 AND e.position = p.value
 JOIN memories c ON c.memory_id = :concept_id;
 
--- name: note_concept_meetings*!
--- The meetings whose episodes `link_concept` linked.
-INSERT OR IGNORE INTO concept_meetings (concept, meeting)
-SELECT id, :meeting FROM memories WHERE memory_id = :concept_id;
-
--- name: forget_concepts_of_meeting!
-DELETE FROM concept_meetings WHERE meeting = :meeting;
-
 -- name: unlink_definitions*!
 DELETE FROM edges WHERE kind = 'defines' AND target = (SELECT id FROM memories WHERE memory_id = :concept_id);
 

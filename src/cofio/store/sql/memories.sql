@@ -34,18 +34,10 @@ FROM memories m LEFT JOIN meetings g ON g.id = m.meeting
 WHERE m.memory_id = :memory_id;
 
 -- name: points_by_id
--- What the vector index holds of a memory. A concept belongs to every meeting that mentions it.
+-- What the vector index holds of a memory.
 SELECT m.memory_id, m.level, m.project, m.memory_type, m.speaker, m.vector, g.meeting_id, g.series, g.date
 FROM memories m LEFT JOIN meetings g ON g.id = m.meeting
 WHERE m.memory_id IN (SELECT value FROM json_each(:memory_ids));
-
--- name: meetings_of_concepts
-SELECT c.memory_id, g.meeting_id, g.series, g.date
-FROM memories c
-JOIN concept_meetings m ON m.concept = c.id
-JOIN meetings g ON g.id = m.meeting
-WHERE c.memory_id IN (SELECT value FROM json_each(:memory_ids)) AND c.level = 0
-ORDER BY c.memory_id, g.date, g.meeting_id;
 
 -- name: episodes_for_graph
 SELECT id, meeting, memory_id, position, memory_type, content, words, speaker, pure_question, vector

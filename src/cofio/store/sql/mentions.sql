@@ -16,15 +16,32 @@ DELETE FROM mentions WHERE meeting = :meeting;
 INSERT INTO mentions (project, concept_key, meeting, kind, label, salience, contexts, episodes, definition, vector_sum)
 VALUES (:project, :concept_key, :meeting, :kind, :label, :salience, :contexts, :episodes, :definition, :vector_sum);
 
--- name: mentions_of_keys
--- Every meeting's share in the given concepts, in the order in which the meetings took place.
-SELECT n.*, g.meeting_id, g.date, g.title, d.memory_id AS definition_id, d.content AS definition_text,
+-- name: shares_of_keys
+-- Every meeting's share in the given concepts.
+SELECT * FROM concept_shares
+WHERE project = :project AND concept_key IN (SELECT value FROM json_each(:keys));
+
+-- name: shares_of_meeting
+-- One meeting's share in the given concepts.
+SELECT * FROM concept_shares
+WHERE project = :project AND concept_key IN (SELECT value FROM json_each(:keys)) AND meeting = :meeting;
+
+-- name: concept_sums
+-- What the mentions of the given concepts are known to come to, with their definitions.
+SELECT c.memory_id, s.*, g.date AS definition_date, d.memory_id AS definition_id, d.content AS definition_text,
        d.speaker AS definition_speaker, d.words AS definition_words
-FROM mentions n
-JOIN meetings g ON g.id = n.meeting
-LEFT JOIN memories d ON d.meeting = n.meeting AND d.level = 2 AND d.position = n.definition
-WHERE n.project = :project AND n.concept_key IN (SELECT value FROM json_each(:keys))
-ORDER BY n.concept_key, g.date IS NULL, g.date, g.id;
+FROM memories c
+JOIN concept_sums s ON s.concept = c.id
+LEFT JOIN meetings g ON g.id = s.definition_meeting
+LEFT JOIN memories d ON d.meeting = s.definition_meeting AND d.level = 2 AND d.position = s.definition
+WHERE c.memory_id IN (SELECT value FROM json_each(:memory_ids));
+
+-- name: save_concept_sums*!
+INSERT OR REPLACE INTO concept_sums (concept, kind, label, salience, label_meeting, meetings, episodes, contexts,
+                                     first_date, last_date, definition_meeting, definition, vector_sum)
+SELECT id, :kind, :label, :salience, :label_meeting, :meetings, :episodes, :contexts, :first_date, :last_date,
+       :definition_meeting, :definition, :vector_sum
+FROM memories WHERE memory_id = :memory_id;
 
 -- name: delete_orphaned_answers!
 -- The mentions of a question whose own meeting is gone, or has answered it meanwhile.
