@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cofio.records import Int32s
+from cofio.records import Bools, Int32s
 
 # Where the 32 digits of an id stand among its 36 characters.
 _DIGITS: Final = [i for i in range(36) if i not in (8, 13, 18, 23)]
@@ -40,10 +40,22 @@ class IdIndex:
     row: Int32s  # of each of `high`
 
     @classmethod
-    def of(cls, ids: Ids, rows: Int32s) -> IdIndex:
-        """An index of `rows` of `ids`. Cost: one sort."""
-        order = np.argsort(ids[rows, 0], kind="stable")
-        return cls(ids=ids, high=ids[rows[order], 0], row=rows[order])
+    def empty(cls) -> IdIndex:
+        """An index of no rows."""
+        return cls(ids=np.empty((0, 2), np.uint64), high=np.empty(0, np.uint64), row=np.empty(0, np.int32))
+
+    def grown(self, ids: Ids, alive: Bools) -> IdIndex:
+        """An index of the rows of `ids`, which begins with the rows of this one, that are `alive`.
+
+        Cost: a sort of the new rows, and one pass over the old.
+        """
+        before = self.ids.shape[0]
+        kept = alive[self.row]
+        high, row = self.high[kept], self.row[kept]
+        added = (before + np.flatnonzero(alive[before:])).astype(np.int32)
+        added = added[np.argsort(ids[added, 0], kind="stable")]
+        place = np.searchsorted(high, ids[added, 0])
+        return IdIndex(ids=ids, high=np.insert(high, place, ids[added, 0]), row=np.insert(row, place, added))
 
     def find(self, memory_ids: Iterable[str]) -> Int32s:
         """The row of each id, −1 where it has none."""

@@ -101,6 +101,8 @@ class Ledger:
         self._alive = np.zeros(0, np.bool_)
         self._concept_alive = np.zeros(0, np.bool_)
         self._concept_vectors = np.zeros((0, VECTOR_DIMENSIONS), np.int16)
+        self._concept_person = np.zeros(0, np.bool_)
+        self._rows_by_id = IdIndex.empty()
         self._scratch: Final = ScratchPool()
 
     @classmethod
@@ -113,6 +115,9 @@ class Ledger:
         ledger.concepts.extend(state.concepts)
         ledger._alive, ledger._concept_alive = state.alive, state.concept_alive
         ledger._concept_vectors = state.concept_vectors
+        ledger._concept_person = np.array(
+            [head.kind is ConceptKind.PERSON for head in state.concepts], np.bool_
+        )
         meeting_of_row, speakers = (state.columns[name] for name in ("meeting_of_row", "speakers"))
         spoke = np.unique(np.stack((meeting_of_row, speakers), axis=1), axis=0)
         start = np.searchsorted(spoke[:, 0], np.arange(len(state.heads) + 1))
@@ -229,6 +234,7 @@ class Ledger:
     def set_concepts(self, rows: Sequence[ConceptRow], gone: Iterable[str]) -> None:
         """The concepts are as `rows` say, after the meetings that mention them were added; those `gone` are dead."""
         alive = np.append(self._concept_alive, np.zeros(len(rows), np.bool_))
+        persons = np.append(self._concept_person, np.zeros(len(rows), np.bool_))
         vectors = np.concatenate((self._concept_vectors, np.zeros((len(rows), VECTOR_DIMENSIONS), np.int16)))
         for memory_id in gone:
             number = self._concept_of_memory.pop(memory_id, None)
@@ -255,6 +261,7 @@ class Ledger:
                 self.concepts[known] = head
                 self._enter_concept(known, head)
             alive[known] = True
+            persons[known] = row.kind is ConceptKind.PERSON
             vectors[known] = fixed_point(np.frombuffer(row.vector, "<f4"))
             for key, position in row.mentions:
                 meeting = self._number_of_key.get(key)
@@ -264,6 +271,7 @@ class Ledger:
         self.columns["mention_concept"].append(pairs[:, 0])
         self.columns["mention_row"].append(pairs[:, 1])
         self._concept_alive = alive[: len(self.concepts)]
+        self._concept_person = persons[: len(self.concepts)]
         self._concept_vectors = vectors[: len(self.concepts)]
 
     def _enter_concept(self, number: int, head: ConceptHead) -> None:
@@ -294,7 +302,7 @@ class Ledger:
         edge_start, edge_target, edge_weight = self._edges(
             view, rows_alive, (row_concept_start, row_concepts), definitions, n, c, p
         )
-        living = np.flatnonzero(rows_alive).astype(np.int32)
+        self._rows_by_id = self._rows_by_id.grown(view["ids"], rows_alive)
         names = [self._terms_of_speaker.get(speaker, ()) for speaker in range(len(self.lexicons.speakers))]
         graph_fields = {field.name for field in dataclasses.fields(MemoryGraph)}
         return MemoryGraph(
@@ -304,12 +312,12 @@ class Ledger:
             concepts=self.concepts,
             counts={
                 "meetings": int(alive.sum()),
-                "episodes": living.size,
+                "episodes": self._rows_by_id.row.size,
                 "contexts": int(alive[view["context_meeting"]].sum()),
                 "concepts": int(concept_alive.sum()),
                 "terms": int((np.diff(term_start) > 0).sum()),
                 "edges": edge_target.size,
-                "dead": n - living.size,
+                "dead": n - self._rows_by_id.row.size,
             },
             alive=alive,
             concept_vectors=self._concept_vectors,
@@ -330,7 +338,7 @@ class Ledger:
             definition_rows=definitions[1][order].astype(np.int32),
             name_rows=name_rows,
             name_keys=name_keys,
-            rows_by_id=IdIndex.of(view["ids"], living),
+            rows_by_id=self._rows_by_id,
             concept_of_memory=self._concept_of_memory,
             concepts_of_stem=self._concepts_of_stem,
             meeting_of_id=self._meeting_of_id,
@@ -362,10 +370,7 @@ class Ledger:
         start = np.zeros(self._concept_alive.size + 1, np.int64)
         order = np.empty(concept.size, np.int64)
         kernels.group_by_key(concept, start.size - 1, start, order)
-        persons = np.fromiter(
-            (head.kind is ConceptKind.PERSON for head in self.concepts), np.bool_, len(self.concepts)
-        )
-        thing = ~persons[concept]
+        thing = ~self._concept_person[concept]
         row_start = np.zeros(rows_alive.size + 1, np.int64)
         row_order = np.empty(int(thing.sum()), np.int64)
         kernels.group_by_key(row[thing], rows_alive.size, row_start, row_order)

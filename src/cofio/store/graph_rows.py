@@ -16,7 +16,7 @@ import orjson
 
 from cofio.graph.blocks import ContextRow, EpisodeRow, Lexicons, MeetingBlock, MeetingHead, build_block
 from cofio.graph.ledger import ConceptRow, Ledger
-from cofio.records import ConceptKind, MemoryType
+from cofio.records import ConceptKind, Level, MemoryType
 from cofio.store.database import Database, queries
 
 # Meetings that are read at once: a whole memory does not fit into the working memory twice.
@@ -79,11 +79,14 @@ async def _changes(connection: aiosqlite.Connection, since: int) -> _Changes:
 
 
 async def _set_concepts(connection: aiosqlite.Connection, ledger: Ledger, changes: _Changes) -> None:
-    listed = _listed(changes.concepts)
-    concepts = [row async for row in queries.concepts_for_graph(connection, ids=listed)]
+    changed = changes.concepts
+    if changed is None:
+        everything = queries.memory_ids_of_level(connection, level=int(Level.CONCEPT))
+        changed = frozenset([row["memory_id"] async for row in everything])
+    concepts = [row async for row in queries.concepts_for_graph(connection, ids=_listed(changed))]
     # A concept that the graph holds keeps its mentions; only the changed meetings may bring it new ones. A speaker of
     # a thousand meetings is not read anew for each.
-    new = None if changes.concepts is None else ledger.new_concepts(row["memory_id"] for row in concepts)
+    new = ledger.new_concepts(row["memory_id"] for row in concepts)
     mentions = await connection.execute_fetchall(
         queries.concept_mentions_for_graph.sql, {"ids": _listed(new)}
     )
@@ -92,14 +95,14 @@ async def _set_concepts(connection: aiosqlite.Connection, ledger: Ledger, change
         async for row in queries.concept_mentions_of_meetings(
             connection, meetings=_listed(changes.meetings or ())
         )
-        if new is not None and row["memory_id"] not in new
+        if row["memory_id"] not in new
     ]
-    gone = (changes.concepts or frozenset()) - {row["memory_id"] for row in concepts}
+    gone = changed - {row["memory_id"] for row in concepts}
     await asyncio.to_thread(lambda: ledger.set_concepts(_concept_rows(concepts, [*mentions, *more]), gone))
 
 
-def _listed(items: Collection[object] | None) -> str | None:
-    return None if items is None else orjson.dumps(sorted(items, key=str)).decode()
+def _listed(items: Collection[object]) -> str:
+    return orjson.dumps(sorted(items, key=str)).decode()
 
 
 def _add_meetings(

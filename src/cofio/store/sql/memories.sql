@@ -56,8 +56,9 @@ WHERE s.level = 2 AND s.meeting IN (SELECT value FROM json_each(:ids))
 ORDER BY s.meeting, e.source, e.target;
 
 -- name: concepts_for_graph
+-- Found by their ids (the + keeps the index on levels out of it).
 SELECT memory_id, project, details, vector
-FROM memories WHERE level = 0 AND (:ids IS NULL OR memory_id IN (SELECT value FROM json_each(:ids)))
+FROM memories WHERE +level = 0 AND memory_id IN (SELECT value FROM json_each(:ids))
 ORDER BY memory_id;
 
 -- name: concept_mentions_for_graph
@@ -66,7 +67,7 @@ SELECT c.memory_id, s.meeting, s.position
 FROM memories c
 JOIN edges e ON e.target = c.id AND e.kind IN ('mentions', 'spoken_by')
 JOIN memories s ON s.id = e.source
-WHERE c.level = 0 AND (:ids IS NULL OR c.memory_id IN (SELECT value FROM json_each(:ids)))
+WHERE +c.level = 0 AND c.memory_id IN (SELECT value FROM json_each(:ids))
 ORDER BY c.memory_id, s.meeting, s.position;
 
 -- name: concept_mentions_of_meetings
