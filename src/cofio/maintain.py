@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -57,7 +58,9 @@ async def get_memory(runtime: Runtime, memory_id: str) -> MemoryDetail:
         return detail
     ends = [("out", graph.memory_id(end)) for end in defined_by(graph, np.array([row], np.int32)).tolist()]
     ends += [("in", graph.memory_id(end)) for end in naming(graph, row).tolist()]
-    shown = await recalled.shown_memories(runtime.database, frozenset(end for _, end in ends))
+    shown = await asyncio.to_thread(
+        recalled.shown_memories, runtime.database, frozenset(end for _, end in ends)
+    )
     named = [
         Neighbour(
             kind=NAMES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -91,7 +92,13 @@ PRAGMA temp_store = MEMORY;
 class Database:
     """An open database file: `write()` gives the one writer in a transaction, `read()` one of the readers."""
 
-    def __init__(self, path: Path, writer: aiosqlite.Connection, readers: list[aiosqlite.Connection]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        writer: aiosqlite.Connection,
+        readers: list[aiosqlite.Connection],
+        of_threads: list[sqlite3.Connection],
+    ) -> None:
         self.path = path
         self._writer = writer
         self._writing = asyncio.Lock()
@@ -99,6 +106,9 @@ class Database:
         self._all_readers = readers
         for reader in readers:
             self._readers.put_nowait(reader)
+        self._of_threads: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for connection in of_threads:
+            self._of_threads.put(connection)
 
     @classmethod
     async def open(cls, path: Path) -> Database:
@@ -110,15 +120,18 @@ class Database:
             await asyncio.to_thread(_migrate, path)
             writer = await _connect(path)
             readers = [await _connect(path) for _ in range(_READERS)]
+            of_threads = [await asyncio.to_thread(_connect_here, path) for _ in range(_READERS)]
         except sqlite3.DatabaseError as error:
             raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
-        return cls(path, writer, readers)
+        return cls(path, writer, readers, of_threads)
 
     async def aclose(self) -> None:
         """Every connection is closed; what was committed is in the main file."""
         async with self._writing:
             for reader in self._all_readers:
                 await reader.close()
+            for _ in range(_READERS):
+                (await asyncio.to_thread(self._of_threads.get)).close()
             await self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             await self._writer.close()
 
@@ -146,12 +159,16 @@ class Database:
             self._readers.put_nowait(connection)
 
     async def rows(self, query: Any, **values: object) -> list[sqlite3.Row]:
-        """All rows of one named query, which sees one state of the truth: one way to the reader's thread and back."""
-        connection = await self._readers.get()
+        """All rows of one named query, which sees one state of the truth."""
+        return await asyncio.to_thread(self.select, query, **values)
+
+    def select(self, query: Any, **values: object) -> list[sqlite3.Row]:
+        """What `rows` returns, read in the calling thread, which waits: for threads that work on one request."""
+        connection = self._of_threads.get()
         try:
-            return list(await connection.execute_fetchall(query.sql, values))
+            return connection.execute(query.sql, values).fetchall()
         finally:
-            self._readers.put_nowait(connection)
+            self._of_threads.put(connection)
 
     async def scrub(self) -> None:
         """The write-ahead log is empty: what was deleted is gone from it too."""
@@ -179,6 +196,14 @@ async def _connect(path: Path) -> aiosqlite.Connection:
     connection = await aiosqlite.connect(path, isolation_level=None)
     connection.row_factory = sqlite3.Row
     await connection.executescript(_PRAGMAS)
+    return connection
+
+
+def _connect_here(path: Path) -> sqlite3.Connection:
+    """A reader that any one thread at a time may use."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.executescript(_PRAGMAS)
     return connection
 
 

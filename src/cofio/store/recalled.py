@@ -31,18 +31,17 @@ class Shown:
     metadata: MemoryMetadata
 
 
-async def shown_memories(database: Database, memory_ids: Collection[str]) -> Mapping[str, Shown]:
-    """The memories that exist among `memory_ids`, by id, from one state of the truth."""
-    rows = await stored_memories(database, memory_ids)
-    return {row["memory_id"]: shown(row) for row in rows}
+def shown_memories(database: Database, memory_ids: Collection[str]) -> Mapping[str, Shown]:
+    """The memories that exist among `memory_ids`, by id, from one state of the truth; reads in the calling thread."""
+    return {row["memory_id"]: shown(row) for row in stored_memories(database, memory_ids)}
 
 
-async def stored_memories(database: Database, memory_ids: Collection[str]) -> list[sqlite3.Row]:
-    """The rows from which `shown` makes memories, of those that exist, from one state of the truth."""
+def stored_memories(database: Database, memory_ids: Collection[str]) -> list[sqlite3.Row]:
+    """The rows from which `shown` makes memories, of those that exist; reads in the calling thread."""
     if not memory_ids:
         return []
     listed = orjson.dumps(sorted(memory_ids)).decode()
-    return await database.rows(queries.memories_by_id, memory_ids=listed)
+    return database.select(queries.memories_by_id, memory_ids=listed)
 
 
 async def memory_detail(database: Database, memory_id: str) -> MemoryDetail:
