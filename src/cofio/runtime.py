@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import pkgutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from filelock import FileLock, Timeout
@@ -22,7 +23,9 @@ from cofio.store.database import Database, queries
 from cofio.store.outbox import Outbox
 from cofio.store.vectors import VectorIndex
 from cofio.store.vectors_edge import EdgeIndex
-from cofio.store.vectors_server import ServerIndex
+
+if TYPE_CHECKING:
+    from cofio.store.vectors_server import ServerIndex
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +33,7 @@ LOCK_NAME: Final = "cofio.lock"
 DATABASE_NAME: Final = "cofio.sqlite3"
 VECTORS_NAME: Final = "vectors"
 GRAPH_NAME: Final = "graph.npz"
+SERVER_ADAPTER: Final = "cofio.store.vectors_server:ServerIndex"
 RETRY_S: Final = 5.0
 # The graph's snapshot is written when so many changes came after the last, or when nothing has changed for so long.
 SNAPSHOT_CHANGES: Final = 200
@@ -164,8 +168,11 @@ async def _check_encoder(database: Database, encoder: TextEncoder) -> None:
 async def _open_index(settings: Settings) -> VectorIndex:
     if settings.qdrant_url is None:
         return await EdgeIndex.open(settings.data_dir / VECTORS_NAME)
+    # By its name, and in a thread: the server's client takes longer to import than all the rest together, and a store
+    # with the embedded engine never needs it.
+    adapter: type[ServerIndex] = await asyncio.to_thread(pkgutil.resolve_name, SERVER_ADAPTER)
     key = settings.qdrant_api_key
-    return await ServerIndex.open(settings.qdrant_url, api_key=key.get_secret_value() if key else None)
+    return await adapter.open(settings.qdrant_url, api_key=key.get_secret_value() if key else None)
 
 
 async def _close(opening: asyncio.Task[VectorIndex]) -> None:

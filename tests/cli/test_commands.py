@@ -10,7 +10,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def _cofio(*arguments: str | Path, code: int = 0) -> str:
