@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 import platform
@@ -16,6 +15,7 @@ from typing import Final
 
 import orjson
 import platformdirs
+import uvloop
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -76,7 +76,7 @@ def run_parts(bench: Bench, names: Sequence[str]) -> list[Part]:
 def _run(name: str, bench: Bench) -> Part:
     configure_logging("warning", bench.settings.log_format)
     started, before = time.perf_counter(), load()
-    findings = asyncio.run(_measured(PARTS[name], bench))
+    findings = uvloop.run(_measured(PARTS[name], bench))
     findings.settings |= {
         "precision": bench.settings.precision,
         "encoder_threads": bench.settings.encoder_threads,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+
+import uvloop
 
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
@@ -21,4 +22,4 @@ def with_runtime(settings: Settings, use: Callable[[Runtime], Awaitable[Result]]
             return await use(runtime)
 
     configure_logging("warning", settings.log_format)
-    return asyncio.run(run())
+    return uvloop.run(run())
