@@ -35,10 +35,9 @@ class LiveGraph:
     @classmethod
     async def open(cls, database: Database, path: Path) -> LiveGraph:
         """The graph of the whole truth is current: from the snapshot at `path` and what was committed after it."""
-        await asyncio.to_thread(_warm)
         ledger = Ledger()
-        live = cls(database, path, ledger, ledger.graph(0))
-        await live._restore()
+        live = cls(database, path, ledger, await asyncio.to_thread(ledger.graph, 0))
+        await asyncio.gather(asyncio.to_thread(_warm), live._restore())
         await live.catch_up()
         return live
 
