@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofio.text.clean import clean_text
+from cofio.text.clean import clean_text, plain_text
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,11 @@ from cofio.text.clean import clean_text
         (" a \t b\n\nc\u00a0d ", "a b c d"),
         ("e\u0301", "é"),
         ("\ud800lone", "lone"),
+        ("<svg>seen</svg> <textarea>a<b>b</b></textarea> <title>kept", "seen ab kept"),
+        ("<table>one<tr><td>two</td></tr>three</table>", "one two three"),
+        ("<a href='x>y'>link</a>", "link"),
+        ("hid\U000e0041\U000e007fden \u2066left\u2069 \u3164fill\u115fer", "hidden left filler"),
+        ("\U0001f3f4\u200d\u2620\ufe0f", "\U0001f3f4\u2620\ufe0f"),
         ("", ""),
     ],
 )
@@ -64,3 +69,17 @@ def test_letters_and_digits_are_kept(text: str) -> None:
 def test_time_is_linear(piece: str) -> None:
     text = piece * (300_000 // len(piece))
     clean_text(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ("<b>not markup</b> &amp; kept", "<b>not markup</b> &amp; kept"),
+        (" two\r\nlines\x00\x1b[31m ", "two lines[31m"),
+        ("e\u0301\u202e\ud800\u200b", "é"),
+        ("\u2060\u00ad", ""),
+    ],
+)
+def test_plain_text_keeps_what_can_be_seen(given: str, plain: str) -> None:
+    assert plain_text(given) == plain
+    assert plain_text(plain) == plain

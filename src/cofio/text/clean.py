@@ -7,15 +7,15 @@ import re
 import unicodedata
 from typing import Final
 
-import bleach
+import nh3
 
 # Only tags that HTML knows are markup. Anything else after `<` is what somebody said: "a < b", "<3", "if x<y".
 _BLOCK_TAGS: Final = (
-    "address article blockquote br dd div dl dt footer h1 h2 h3 h4 h5 h6 header hr li main ol pre p section "
+    "address article blockquote br dd div dl dt footer form h1 h2 h3 h4 h5 h6 header hr li main ol pre p section "
     "table tbody td tfoot th thead tr ul"
 )
 _INLINE_TAGS: Final = (
-    "abbr audio body button cite code del details em embed font form head html iframe img input ins kbd label "
+    "abbr audio body button cite code del details em embed font head html iframe img input ins kbd label "
     "link mark meta object script small span strike strong style sub sup summary svg textarea time title tt "
     "var video"
 )
@@ -28,17 +28,20 @@ _TAG: Final = re.compile(
     rf"</?(?:(?:{_LONG_NAMES})(?=[\s/>])[^<>]{{0,500}}|[abipqsu]\s?/?|[abipqsu]\s[^<>=]{{0,200}}=[^<>]{{0,500}})>",
     re.IGNORECASE,
 )
+_NAME: Final = re.compile(r"<(/?)[A-Za-z][A-Za-z0-9]*")
 _MARKUP: Final = re.compile(r"<[/!A-Za-z]")
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _SPACE: Final = re.compile(r"\s+")
 
-# Invisible characters: soft hyphen, zero-width and bidirectional marks, invisible operators, byte-order mark,
-# interlinear anchors, surrogates, non-characters; and the three private characters that stand in below.
+# Invisible characters, which make what is read differ from what is stored: soft hyphen, grapheme joiner, fillers,
+# zero-width and bidirectional marks, invisible operators, byte-order mark, interlinear anchors, surrogates,
+# non-characters, tags and the selectors of variants; and the three private characters that stand in below.
 _LESS: Final = "\ue000"
 _AMPERSAND: Final = "\ue001"
 _OPENING: Final = "\ue002"
 _HIDDEN: Final = re.compile(
-    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\ufffe\uffff"
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e0fff"
     f"{_LESS}{_AMPERSAND}{_OPENING}]"
 )
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
@@ -60,19 +63,23 @@ def clean_text(text: str) -> str:
         text = cleaned
     if "<" in text or "&" in text:
         text = text.replace("<", " ").replace("&", " ")
-    return _plain(text)
+    return plain_text(text)
 
 
 def _pass(text: str) -> str:
-    text = _plain(text)
+    text = plain_text(text)
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     if _MARKUP.search(text):
         text = _without_tags(text)
-    return _plain(text)
+    return plain_text(text)
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """`text` without control characters and what cannot be seen, one space between words, NFC; markup is left as it is.
+
+    For names, ids and questions. A lone surrogate, a NUL or a mark that turns the direction of reading does not remain.
+    """
     if text.isascii() and text.isprintable():
         return " ".join(text.split()) if "  " in text or text[:1] == " " or text[-1:] == " " else text
     text = unicodedata.normalize("NFC", _CONTROL.sub("", _HIDDEN.sub("", text)))
@@ -87,7 +94,9 @@ def _without_tags(text: str) -> str:
     text = text.replace("&", _AMPERSAND)
     text = _TAG.sub(lambda match: _OPENING + match[0][1:], text)
     text = text.replace("<", _LESS).replace(_OPENING, "<")
-    text = bleach.clean(_BLOCK.sub(r" \1", text), tags=frozenset(), attributes={}, strip=True)
+    # As spans, the tags lose what HTML knows of them: it would drop the text of <svg>, and move that of <table>.
+    text = _NAME.sub(r"<\1span", _BLOCK.sub(r" \1", text))
+    text = nh3.clean(text, tags=set(), clean_content_tags=set())
     return html.unescape(text).replace(_LESS, "<").replace(_AMPERSAND, "&")
 
 
