@@ -11,6 +11,7 @@ import numpy as np
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope
 from cofio.records import Int32s
+from cofio.text.clean import plain_text
 from cofio.text.dates import DateSpan, named_dates
 from cofio.text.terms import STOP_WORDS, WORD, bare_word, query_stems
 from cofio.text.titles import names
@@ -39,7 +40,8 @@ class Cue:
 
 
 def read_cue(text: str, graph: MemoryGraph, scope: Scope) -> Cue:
-    """The cue of a question asked of the part of `graph` in `scope`."""
+    """The cue of a question asked of the part of `graph` in `scope`. What cannot be seen in it is not read."""
+    text = plain_text(text)
     bare, people = _take_out_names(text, graph, scope)
     return Cue(
         text=text,

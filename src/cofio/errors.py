@@ -49,6 +49,42 @@ class EmptyTranscript(UnreadableTranscript):
     code = "empty_transcript"
 
 
+class TooLarge(InvalidInput):
+    """A part of the input is beyond its limit."""
+
+    code = "too_large"
+
+
+class TranscriptTooLong(TooLarge):
+    """The transcript is too long."""
+
+    code = "transcript_too_long"
+
+
+class TooManyMeetings(TooLarge):
+    """The batch holds too many meetings."""
+
+    code = "too_many_meetings"
+
+
+class TooManyParticipants(TooLarge):
+    """The meeting lists too many participants."""
+
+    code = "too_many_participants"
+
+
+class MetadataTooLarge(TooLarge):
+    """The metadata is too large."""
+
+    code = "metadata_too_large"
+
+
+class MetadataTooDeep(TooLarge):
+    """The metadata is nested too deeply."""
+
+    code = "metadata_too_deep"
+
+
 class NotFound(CofioError):
     """There is nothing under this id."""
 

@@ -10,7 +10,13 @@ from typing import Final
 
 import orjson
 
-from cofio.errors import InvalidInput
+from cofio.errors import (
+    InvalidInput,
+    MetadataTooDeep,
+    MetadataTooLarge,
+    TooManyParticipants,
+    TranscriptTooLong,
+)
 from cofio.records import MeetingInput
 from cofio.settings import Settings
 from cofio.text.parse.decode import decode
@@ -67,14 +73,45 @@ def read(path: Path, known: MeetingInput | None) -> SourceFile:
 
 def check_bounds(meeting: MeetingInput, settings: Settings, prefix: str = "") -> None:
     """Raises InvalidInput, naming the field behind `prefix`, for what is beyond the settings' bounds."""
-    sizes: Mapping[str, tuple[int, int, str]] = {
-        "transcript": (len(meeting.transcript), settings.max_transcript_chars, "characters"),
-        "participants": (len(meeting.participants), settings.max_participants, "names"),
-        "metadata": (len(orjson.dumps(dict(meeting.metadata))), settings.max_metadata_bytes, "bytes as JSON"),
-    }
-    for field, (size, limit, unit) in sizes.items():
+    participants, metadata = len(meeting.participants), dict(meeting.metadata)
+    if not _nests_within(metadata, settings.max_metadata_depth):
+        raise MetadataTooDeep(
+            f"metadata has more than {settings.max_metadata_depth} objects and lists inside one another",
+            field=f"{prefix}metadata",
+        )
+    for kind, size, limit, told in (
+        (
+            TranscriptTooLong,
+            len(meeting.transcript),
+            settings.max_transcript_chars,
+            "transcript has {} characters",
+        ),
+        (TooManyParticipants, participants, settings.max_participants, "participants has {} names"),
+        (
+            MetadataTooLarge,
+            len(orjson.dumps(metadata)),
+            settings.max_metadata_bytes,
+            "metadata has {} bytes as JSON",
+        ),
+    ):
         if size > limit:
-            raise InvalidInput(f"{field} has {size} {unit}; at most {limit} are taken", field=prefix + field)
+            field = told.partition(" ")[0]
+            raise kind(f"{told.format(size)}; at most {limit} are taken", field=prefix + field)
+
+
+def _nests_within(value: object, depth: int) -> bool:
+    """Whether at most `depth` dicts and lists lie inside one another in `value`, itself included."""
+    containers = [value]
+    for _ in range(depth):
+        containers = [
+            child
+            for each in containers
+            for child in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+            if isinstance(child, dict | list)
+        ]
+        if not containers:
+            return True
+    return False
 
 
 def _index(folder: Path) -> dict[str, MeetingInput]:

@@ -25,7 +25,7 @@ from cofio.store.meetings import (
     stored_meeting,
 )
 from cofio.telemetry import INGESTED_MEETINGS, Stages
-from cofio.text.clean import clean_text
+from cofio.text.clean import clean_text, plain_text
 from cofio.text.concepts import possible_keys
 from cofio.text.extract import episodes as extract_episodes
 from cofio.text.extract import is_document
@@ -125,10 +125,10 @@ def _read(meeting: MeetingInput) -> tuple[Transcript, tuple[Episode, ...], Meeti
             transcript=meeting.transcript,
             participants=tuple(named),
             date=meeting.date or transcript.date,
-            series=meeting.series,
-            project=meeting.project,
+            series=plain_text(meeting.series) or None if meeting.series is not None else None,
+            project=plain_text(meeting.project),
             format=transcript.format,
-            external_id=meeting.external_id,
+            external_id=plain_text(meeting.external_id) or None if meeting.external_id is not None else None,
             metadata=meeting.metadata,
         ),
     )

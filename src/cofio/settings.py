@@ -80,6 +80,18 @@ class Settings(BaseSettings):
     )
     max_batch_meetings: int = Field(default=500, ge=1, description="Most meetings that one batch may hold.")
     max_participants: int = Field(default=500, ge=1, description="Most participants that a meeting may list.")
+    max_metadata_depth: int = Field(
+        default=8,
+        ge=1,
+        le=200,
+        description="Most objects and lists inside one another in a meeting's metadata.",
+    )
+    max_json_depth: int = Field(
+        default=64, ge=4, le=200, description="Most objects and lists inside one another in a JSON body."
+    )
+    max_json_values: int = Field(
+        default=2_000_000, ge=100, description="Most values in a JSON body, objects and lists counted too."
+    )
     max_metadata_bytes: int = Field(
         default=16_384, ge=2, description="Largest metadata of a meeting, in bytes of its JSON form."
     )

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofio.text.clean import clean_text, plain_text
+from cofio.text.clean import VISIBLE, clean_text, plain_text
 
 
 @pytest.mark.parametrize(
@@ -64,11 +65,14 @@ def test_letters_and_digits_are_kept(text: str) -> None:
     assert clean_text(text) == unicodedata.normalize("NFC", text)
 
 
-@pytest.mark.parametrize("piece", ["<", "<b ", "<b>", "&", "&amp;", "&amp;amp;", "<!--", "&#38;", "<a href="])
+@pytest.mark.parametrize(
+    "piece", ["<", "<b ", "<b>", "&", "&amp;", "&amp;amp;", "<!--", "&#38;", "<a href=", "\u0301\u0323"]
+)
 @pytest.mark.timeout(60)  # what is not linear takes hours
 def test_time_is_linear(piece: str) -> None:
     text = piece * (300_000 // len(piece))
     clean_text(text)
+    clean_text("".join(sorted(text)))
 
 
 @pytest.mark.parametrize(
@@ -83,3 +87,8 @@ def test_time_is_linear(piece: str) -> None:
 def test_plain_text_keeps_what_can_be_seen(given: str, plain: str) -> None:
     assert plain_text(given) == plain
     assert plain_text(plain) == plain
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=3))
+def test_what_schemas_call_visible_is_what_remains(text: str) -> None:
+    assert bool(re.search(VISIBLE, text)) == bool(plain_text(text))

@@ -16,6 +16,7 @@ from cofio.records import Answer, Question
 from cofio.runtime import Runtime
 from cofio.settings import load_settings
 from cofio.show import show_answer
+from cofio.text.clean import plain_text
 
 app = typer.Typer(add_completion=False)
 
@@ -31,7 +32,7 @@ def query(
     model_dir: ModelDir = None,
 ) -> None:
     """Ask the memory."""
-    stripped = text.strip()
+    stripped = plain_text(text)
     if not 1 <= len(stripped) <= 1000:
         raise InvalidInput("a question has 1 to 1000 characters", field="query")
     question = Question(

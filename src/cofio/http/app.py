@@ -14,9 +14,10 @@ from pydantic.json_schema import models_json_schema
 import cofio
 from cofio import batches
 from cofio.http import health, ingest, meetings, memories, operations, problems, query
+from cofio.http.bodies import DecodedBody, SmallJson
 from cofio.http.cached import CachedQueries, KnownBodies
 from cofio.http.limits import admission, limited, open_limiter
-from cofio.http.middleware import LimitedBody, Observed
+from cofio.http.middleware import LARGE_BODIES, LimitedBody, Observed, largest_body
 from cofio.http.schemas import BatchRequest, MeetingRequest
 from cofio.http.state import State
 from cofio.runtime import Runtime, open_runtime
@@ -56,7 +57,10 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
         app.include_router(router)
 
     # The last one added is the outermost: the id exists before anything can be refused.
-    app.add_middleware(LimitedBody, max_body_bytes=settings.max_body_bytes)
+    limit_of = partial(largest_body, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(SmallJson, max_depth=settings.max_json_depth, but=LARGE_BODIES)
+    app.add_middleware(DecodedBody, limit_of=limit_of)
+    app.add_middleware(LimitedBody, limit_of=limit_of)
     app.add_middleware(
         CachedQueries,
         route=route,

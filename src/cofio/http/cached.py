@@ -26,6 +26,7 @@ _QUESTION_BYTES: Final = 1024  # what a question takes beside its body, roughly
 
 _CONTENT_TYPE: Final = b"content-type"
 _CONTENT_LENGTH: Final = b"content-length"
+_CONTENT_ENCODING: Final = b"content-encoding"  # such a body is not yet what it means
 _HIT_HEADER: Final = (CACHE_HEADER.lower().encode(), b"hit")
 _JSON_HEADER: Final = (_CONTENT_TYPE, b"application/json")
 _TIMES: Final = b',"processing_time_ms":'
@@ -101,6 +102,9 @@ class CachedQueries:
                 content_type = value
             elif name == _CONTENT_LENGTH and length is None:
                 length = value
+            elif name == _CONTENT_ENCODING:
+                content_type = length = None
+                break
         # A body without a length may be endless, and one that is too large must be refused before it is read.
         if (
             content_type is None

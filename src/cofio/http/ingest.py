@@ -11,16 +11,35 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 
 from cofio import batches, ingest
-from cofio.errors import InvalidInput, Overloaded, Unavailable
+from cofio.errors import (
+    InvalidInput,
+    MetadataTooDeep,
+    MetadataTooLarge,
+    Overloaded,
+    TooManyMeetings,
+    TooManyParticipants,
+    TranscriptTooLong,
+    Unavailable,
+)
 from cofio.files import SourceFile, check_bounds, title_of
+from cofio.http.bodies import check_json
 from cofio.http.problems import (
     BodyTooLarge,
+    DecompressedTooLarge,
     FieldError,
+    FieldTooLong,
     InvalidRequest,
+    JsonTooDeep,
     MalformedBody,
+    PartTooLarge,
     RateLimited,
+    TooManyJsonValues,
+    TooManyKeys,
+    TooManyParts,
+    UnsupportedContentEncoding,
     UnsupportedMediaType,
     describe,
     invalid,
@@ -36,7 +55,16 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _FILES: Final = ("file", "files")
 _FORM_FIELDS: Final = tuple(name for name in MeetingRequest.model_fields if name != "transcript")
+MAX_FORM_FIELDS: Final = 32
+MAX_FORM_FIELD_BYTES: Final = 64 * 1024
+MAX_KEYS: Final = 64
+BYTES_PER_CHARACTER: Final = 4  # as many as UTF-8 needs at most, and UTF-16 and UTF-32 too
 _ONE_FILE_ONLY: Final = ("title", "external_id")  # they name one meeting, so they cannot stand for several
+
+_FORM_LIMITS: Final[Mapping[str, type[InvalidInput]]] = {
+    "Too many": TooManyParts,
+    "Part exceeded": PartTooLarge,
+}
 
 _EXAMPLE_VTT: Final = """WEBVTT
 
@@ -124,9 +152,22 @@ def add_routes(router: APIRouter, limit: Callable[[Callable[..., Any]], Callable
             },
             **describe(
                 MalformedBody,
+                JsonTooDeep,
                 BodyTooLarge,
+                DecompressedTooLarge,
+                TooManyJsonValues,
+                TooManyParts,
+                PartTooLarge,
                 UnsupportedMediaType,
+                UnsupportedContentEncoding,
                 InvalidRequest,
+                FieldTooLong,
+                TooManyKeys,
+                TooManyMeetings,
+                TooManyParticipants,
+                TranscriptTooLong,
+                MetadataTooLarge,
+                MetadataTooDeep,
                 InvalidInput,
                 RateLimited,
                 Overloaded,
@@ -146,12 +187,7 @@ async def remember(request: Request, runtime: OpenRuntime) -> Response:
         meetings, is_batch = await asyncio.to_thread(_from_json, await request.body(), settings)
         warnings: tuple[str, ...] = ()
     elif media_type == "multipart/form-data":
-        async with request.form(
-            max_files=settings.max_batch_meetings,
-            max_fields=len(_FORM_FIELDS),
-            max_part_size=max(settings.max_metadata_bytes, 64 * 1024),
-        ) as form:
-            uploads, fields = await _read_form(form)
+        uploads, fields = await _parse_form(request, settings)
         sources = await asyncio.to_thread(_from_files, uploads, fields, settings)
         meetings, is_batch = [source.meeting for source in sources], len(sources) > 1
         warnings = sources[0].warnings
@@ -170,13 +206,13 @@ async def remember(request: Request, runtime: OpenRuntime) -> Response:
 
 def _from_json(body: bytes, settings: Settings) -> tuple[list[MeetingInput], bool]:
     """The meetings, and whether they were sent as a batch (of any number)."""
-    value = _loads(body)
+    value = _loads(body, settings)
+    _check_items(value, settings)
     if not (isinstance(value, dict) and "meetings" in value):
         meeting = _validated(MeetingRequest, value).meeting()
         check_bounds(meeting, settings)
         return [meeting], False
     meetings = [asked.meeting() for asked in _validated(BatchRequest, value).meetings]
-    _check_number(len(meetings), "meetings", settings)
     for index, meeting in enumerate(meetings):
         check_bounds(meeting, settings, f"meetings.{index}.")
     return meetings, True
@@ -190,12 +226,29 @@ class _Upload:
     content: bytes
 
 
-async def _read_form(form: FormData) -> tuple[list[_Upload], dict[str, str]]:
+async def _parse_form(request: Request, settings: Settings) -> tuple[list[_Upload], dict[str, str]]:
+    try:
+        async with request.form(
+            max_files=settings.max_batch_meetings,
+            max_fields=MAX_FORM_FIELDS,
+            max_part_size=max(settings.max_metadata_bytes, MAX_FORM_FIELD_BYTES),
+        ) as form:
+            return await _read_form(form, settings.max_transcript_chars * BYTES_PER_CHARACTER)
+    except HTTPException as error:
+        # The parser's limits have no types of their own, only sentences.
+        told = str(error.detail)
+        kind = next((kind for start, kind in _FORM_LIMITS.items() if told.startswith(start)), MalformedBody)
+        raise kind(told) from error
+
+
+async def _read_form(form: FormData, max_file_bytes: int) -> tuple[list[_Upload], dict[str, str]]:
     """The uploaded files and the text fields; what is unknown, twice or missing raises."""
     uploads: list[_Upload] = []
     fields: dict[str, str] = {}
     errors: list[FieldError] = []
     for name, value in form.multi_items():
+        if isinstance(value, UploadFile) and (value.size or 0) > max_file_bytes:
+            raise PartTooLarge(f"A file has {value.size} bytes; at most {max_file_bytes} are taken.")
         if isinstance(value, UploadFile) and name in _FILES:
             uploads.append(_Upload(name=value.filename or "", content=await value.read()))
         elif isinstance(value, str) and name in fields:
@@ -207,7 +260,7 @@ async def _read_form(form: FormData) -> tuple[list[_Upload], dict[str, str]]:
             kind = "file" if isinstance(value, UploadFile) else "form"
             errors.append(
                 FieldError(
-                    field=name,
+                    field=name[:80],
                     rule=f"unknown {kind} field; known are {known}",
                     remedy=f"Remove it, or use one of: {known}.",
                 )
@@ -234,7 +287,7 @@ def _from_files(
     if "participants" in common:
         common["participants"] = [name for name in common["participants"].split(",") if name.strip()]
     if "metadata" in common:
-        common["metadata"] = _loads(common["metadata"].encode())
+        common["metadata"] = _loads(common["metadata"].encode(), settings)
     sources = []
     for upload in uploads:
         text, warnings = decode(upload.content)
@@ -245,14 +298,33 @@ def _from_files(
     return sources
 
 
-def _check_number(meetings: int, field: str, settings: Settings) -> None:
-    if meetings > settings.max_batch_meetings:
-        raise InvalidInput(
-            f"{meetings} meetings; at most {settings.max_batch_meetings} are taken in one batch", field=field
+def _check_items(value: object, settings: Settings, prefix: str = "") -> None:
+    """Raises for more keys or items than validation, which tells of each by itself, should be given."""
+    if not isinstance(value, dict):
+        return
+    if len(value) > MAX_KEYS:
+        where, rule = prefix.rstrip(".") or "body", f"has {len(value)} keys; at most {MAX_KEYS} are taken"
+        raise TooManyKeys(
+            [FieldError(field=where, rule=rule, remedy="Put what is your own into `metadata`.")]
         )
+    participants, meetings = value.get("participants"), value.get("meetings")
+    if isinstance(participants, list) and len(participants) > settings.max_participants:
+        raise TooManyParticipants(
+            f"participants has {len(participants)} names; at most {settings.max_participants} are taken",
+            field=f"{prefix}participants",
+        )
+    if isinstance(meetings, list) and not prefix:
+        if len(meetings) > settings.max_batch_meetings:
+            raise TooManyMeetings(
+                f"{len(meetings)} meetings; at most {settings.max_batch_meetings} are taken in one batch",
+                field="meetings",
+            )
+        for index, meeting in enumerate(meetings):
+            _check_items(meeting, settings, f"meetings.{index}.")
 
 
-def _loads(text: bytes) -> Any:
+def _loads(text: bytes, settings: Settings) -> Any:
+    check_json(text, max_depth=settings.max_json_depth, max_values=settings.max_json_values)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from cofio import maintain
 from cofio.errors import InvalidInput, NotFound, Unavailable
-from cofio.http.problems import InvalidRequest, describe
-from cofio.http.schemas import Body, Name
+from cofio.http.problems import FieldTooLong, InvalidRequest, describe
+from cofio.http.schemas import MAX_CURSOR, Body, Name
 from cofio.http.state import OpenRuntime
 from cofio.http.wire import answer
 from cofio.records import Deletion, MeetingPage, MeetingSummary
@@ -24,7 +24,7 @@ class PageRequest(Body):
     limit: int = Field(default=50, ge=1, le=200, description="Meetings on the page at most.")
     cursor: str | None = Field(
         default=None,
-        max_length=500,
+        max_length=MAX_CURSOR,
         description="`next_cursor` of the page before; without it, the first page.",
     )
     project: Name | None = Field(default=None, description="Only meetings of this project.")
@@ -35,7 +35,10 @@ class PageRequest(Body):
     "",
     summary="Meetings, newest first",
     response_model=None,
-    responses={200: {"model": MeetingPage}, **describe(InvalidRequest, InvalidInput, Unavailable)},
+    responses={
+        200: {"model": MeetingPage},
+        **describe(InvalidRequest, FieldTooLong, InvalidInput, Unavailable),
+    },
 )
 async def list_meetings(runtime: OpenRuntime, page: Annotated[PageRequest, Query()]) -> Response:
     """One page of the meetings."""

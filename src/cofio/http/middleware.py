@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -15,12 +16,17 @@ from cofio import telemetry
 from cofio.http.problems import BodyTooLarge, problem
 
 # Only ingest takes large bodies; a query of a thousand characters fits in a small one.
-_LARGE_BODIES: Final = frozenset({"/ingest"})
+LARGE_BODIES: Final = frozenset({"/ingest"})
 SMALL_BODY_BYTES: Final = 1024 * 1024
 
 # A client may bring its own id, if it is one that is safe to write into a log line and a header.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def largest_body(path: str, max_body_bytes: int) -> int:
+    """How many bytes a request to `path` may have."""
+    return max_body_bytes if path in LARGE_BODIES else min(max_body_bytes, SMALL_BODY_BYTES)
 
 
 class Observed:
@@ -72,17 +78,15 @@ class LimitedBody:
     FastAPI has a limit of its own, but it answers in plain text, not as a problem.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, limit_of: Callable[[str], int]) -> None:
         self.app = app
-        self.max_body_bytes = max_body_bytes
+        self._limit_of = limit_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.max_body_bytes
-        if scope["path"] not in _LARGE_BODIES:
-            limit = min(limit, SMALL_BODY_BYTES)
+        limit = self._limit_of(scope["path"])
         refusal = BodyTooLarge(f"The body is larger than {limit} bytes. Send less, or in several requests.")
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:

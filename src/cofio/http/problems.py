@@ -65,10 +65,64 @@ class BodyTooLarge(InvalidInput):
     code = "body_too_large"
 
 
+class DecompressedTooLarge(BodyTooLarge):
+    """The request's body is too large once it is decompressed."""
+
+    code = "decompressed_too_large"
+
+
+class TooManyJsonValues(BodyTooLarge):
+    """The request's JSON holds too many values."""
+
+    code = "too_many_json_values"
+
+
+class TooManyParts(BodyTooLarge):
+    """The upload has too many files or fields."""
+
+    code = "too_many_parts"
+
+
+class PartTooLarge(BodyTooLarge):
+    """A file or field of the upload is too large."""
+
+    code = "part_too_large"
+
+
+class JsonTooDeep(MalformedBody):
+    """The request's JSON is nested too deeply."""
+
+    code = "json_too_deep"
+
+
+class FieldTooLong(InvalidRequest):
+    """A text in the request is too long."""
+
+    code = "field_too_long"
+
+
+class TooManyItems(InvalidRequest):
+    """A list in the request has too many items."""
+
+    code = "too_many_items"
+
+
+class TooManyKeys(InvalidRequest):
+    """An object in the request has too many keys."""
+
+    code = "too_many_keys"
+
+
 class UnsupportedMediaType(InvalidInput):
     """This media type is not understood here."""
 
     code = "unsupported_media_type"
+
+
+class UnsupportedContentEncoding(UnsupportedMediaType):
+    """This content encoding is not understood here."""
+
+    code = "unsupported_content_encoding"
 
 
 class NoSuchRoute(CofioError):
@@ -127,6 +181,16 @@ TABLE: Final[Mapping[type[CofioError], Mapped]] = {
     StoreInUse: Mapped(status=503),
     StoreTooNew: Mapped(status=500),
     InvalidSettings: Mapped(status=500),
+}
+
+# Of a body that breaks more rules only the first are told.
+MAX_TOLD_ERRORS: Final = 20
+_LONGEST_NAME: Final = 80
+
+# Rules whose breach has a code of its own, if nothing else is wrong.
+_KINDS: Final[Mapping[str, type[InvalidRequest]]] = {
+    "string_too_long": FieldTooLong,
+    "too_long": TooManyItems,
 }
 
 # What mends a broken rule, by pydantic's name of it. `{...}` are the rule's own values.
@@ -251,7 +315,9 @@ def invalid(errors: Sequence[Mapping[str, Any]], model: type[BaseModel] | None) 
     if any(error["type"] == "json_invalid" for error in errors):
         reason = next(error for error in errors if error["type"] == "json_invalid")["ctx"]["error"]
         return MalformedBody(f"The body is not valid JSON: {reason}. {_REMEDIES['json_invalid']}")
-    return InvalidRequest([_field_error(error, model) for error in errors])
+    told = [_field_error(error, model) for error in errors[:MAX_TOLD_ERRORS]]
+    kinds = {_KINDS.get(error["type"], InvalidRequest) for error in errors}
+    return (kinds.pop() if len(kinds) == 1 else InvalidRequest)(told)
 
 
 def _field_error(error: Mapping[str, Any], model: type[BaseModel] | None) -> FieldError:
@@ -265,7 +331,8 @@ def _field_error(error: Mapping[str, Any], model: type[BaseModel] | None) -> Fie
         rule = str(error["msg"])
     remedy = _REMEDIES.get(error["type"])
     return FieldError(
-        field=".".join(map(str, place)) or "body",
+        # Of a field that nobody knows the sender has chosen the name, and its length.
+        field=".".join(str(step)[:_LONGEST_NAME] for step in place) or "body",
         rule=rule,
         remedy=remedy.format_map(context) if remedy else "Correct it and send the request again.",
     )
@@ -332,10 +399,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if isinstance(error.__cause__, CofioError):
         refusal = error.__cause__  # FastAPI wraps what reading the body raised
     elif error.status_code == 404:
-        refusal = NoSuchRoute(f"There is nothing at {request.url.path}; /docs lists what there is.")
+        refusal = NoSuchRoute("There is nothing at this address; /docs lists what there is.")
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        refusal = MethodNotAllowed(f"{request.url.path} takes {allowed}, not {request.method}.")
+        refusal = MethodNotAllowed(f"This address takes {allowed} only.")
     elif error.status_code < 500:
         refusal = MalformedBody(f"{error.detail}.")
     else:

@@ -12,7 +12,19 @@ from starlette.routing import BaseRoute
 from cofio import query
 from cofio.errors import EncoderUnavailable, Overloaded, VectorStoreUnavailable
 from cofio.http.cached import CACHE_HEADER, KnownBodies, content_of, with_time
-from cofio.http.problems import BodyTooLarge, InvalidRequest, MalformedBody, RateLimited, describe
+from cofio.http.problems import (
+    BodyTooLarge,
+    DecompressedTooLarge,
+    FieldTooLong,
+    InvalidRequest,
+    JsonTooDeep,
+    MalformedBody,
+    RateLimited,
+    TooManyItems,
+    TooManyJsonValues,
+    UnsupportedContentEncoding,
+    describe,
+)
 from cofio.http.schemas import QueryRequest
 from cofio.http.state import OpenRuntime
 from cofio.http.wire import to_json
@@ -89,8 +101,14 @@ def add_routes(
             },
             **describe(
                 MalformedBody,
+                JsonTooDeep,
                 BodyTooLarge,
+                DecompressedTooLarge,
+                TooManyJsonValues,
+                UnsupportedContentEncoding,
                 InvalidRequest,
+                FieldTooLong,
+                TooManyItems,
                 RateLimited,
                 Overloaded,
                 EncoderUnavailable,

@@ -23,9 +23,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from cofio.records import Filters, Level, MeetingInput, MemoryType, Question
+from cofio.text.clean import VISIBLE, plain_text
 from cofio.text.features import FEATURES
 
 MAX_FILTER_VALUES: Final = 100
+MAX_NAME: Final = 300
+MAX_QUERY: Final = 1000
+MAX_CURSOR: Final = 500
 _NOT_A_DATE: Final = "must be an ISO date or date and time, such as 2025-03-14"
 
 
@@ -39,6 +43,22 @@ def _read_date(value: object) -> object:
     if isinstance(value, date) or value is None:
         return value
     raise PydanticCustomError("not_a_date", _NOT_A_DATE)
+
+
+def _visible(value: str) -> str:
+    """`value` without what cannot be seen; nothing must not be all that is left."""
+    plain = plain_text(value)
+    if not plain:
+        raise PydanticCustomError(
+            "string_too_short", "must have at least {min_length} visible character(s)", {"min_length": 1}
+        )
+    return plain
+
+
+def _can_be_seen(value: str) -> str:
+    """`value` as it is, if there is something to see in it."""
+    _visible(value)
+    return value
 
 
 def _listed(value: object) -> object:
@@ -61,16 +81,24 @@ def _one_or_many(item: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, many]})
 
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Name = Annotated[Text, Field(max_length=300)]
+_NAME: Final = {"type": "string", "maxLength": MAX_NAME, "pattern": VISIBLE}
+Name = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_visible), WithJsonSchema(_NAME)]
+Query = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=MAX_QUERY),
+    AfterValidator(_can_be_seen),
+    WithJsonSchema({"type": "string", "maxLength": MAX_QUERY, "pattern": VISIBLE}),
+]
 Day = Annotated[
-    date | None, BeforeValidator(_read_date), WithJsonSchema({"type": "string", "format": "date"})
+    date | None,
+    BeforeValidator(_read_date),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}),
 ]
 Names = Annotated[
     tuple[Name, ...],
     BeforeValidator(_listed),
     Field(max_length=MAX_FILTER_VALUES),
-    _one_or_many({"type": "string"}),
+    _one_or_many(_NAME),
 ]
 MemoryTypes = Annotated[
     tuple[MemoryType, ...],
@@ -125,9 +153,7 @@ class QueryFilters(Body):
 class QueryRequest(Body):
     """One question to the memory."""
 
-    query: Annotated[Text, Field(max_length=1000)] = Field(
-        description="The question, 1 to 1000 characters without the white space around it."
-    )
+    query: Query = Field(description="The question, 1 to 1000 characters without the white space around it.")
     limit_per_level: int = Field(
         default=10, ge=1, le=50, strict=True, description="Direct results of each level."
     )

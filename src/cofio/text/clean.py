@@ -8,6 +8,7 @@ import unicodedata
 from typing import Final
 
 import nh3
+import re2
 
 # Only tags that HTML knows are markup. Anything else after `<` is what somebody said: "a < b", "<3", "if x<y".
 _BLOCK_TAGS: Final = (
@@ -39,12 +40,18 @@ _SPACE: Final = re.compile(r"\s+")
 _LESS: Final = "\ue000"
 _AMPERSAND: Final = "\ue001"
 _OPENING: Final = "\ue002"
-_HIDDEN: Final = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    "\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e0fff"
-    f"{_LESS}{_AMPERSAND}{_OPENING}]"
+_UNSEEN: Final = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    f"\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U000e0000-\U000e0fff{_LESS}{_AMPERSAND}{_OPENING}"
 )
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+_CONTROLS: Final = r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"
+_HIDDEN: Final = re.compile(f"[{_UNSEEN}\ud800-\udfff]")
+_CONTROL: Final = re.compile(f"[{_CONTROLS}]")
+# No script puts more marks on a letter (Unicode calls such text stream-safe), and bringing n of them into their order
+# takes n² steps.
+_MANY_MARKS: Final = re2.compile(r"(\pM{30})\pM+")
+# What a text must have for anything to be left of it, as a pattern for schemas.
+VISIBLE: Final = rf"[^\s{_CONTROLS}\x1c-\x1f\x85{_UNSEEN}]"
 
 # Text that was escaped twice needs two passes. What still changes after four was made to; its markup
 # characters are dropped, so that the cost stays linear and a second call changes nothing.
@@ -82,7 +89,8 @@ def plain_text(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return " ".join(text.split()) if "  " in text or text[:1] == " " or text[-1:] == " " else text
-    text = unicodedata.normalize("NFC", _CONTROL.sub("", _HIDDEN.sub("", text)))
+    text = _MANY_MARKS.sub(r"\1", _CONTROL.sub("", _HIDDEN.sub("", text)))
+    text = unicodedata.normalize("NFC", text)
     return _SPACE.sub(" ", text).strip()
 
 

@@ -1,0 +1,290 @@
+"""Every limit on a request: beyond it a problem with a code of its own, within it an answer."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import in_process
+import orjson
+import pytest
+import pytest_asyncio
+from hash_encoder import HashEncoder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cofio.http.bodies import SMALL_JSON_VALUES
+from cofio.http.bounds import LIMITS, describe_limits
+from cofio.http.ingest import MAX_FORM_FIELDS, MAX_KEYS
+from cofio.http.json_shape import bound_of, shape_of
+from cofio.http.problems import MAX_TOLD_ERRORS, mapped
+from cofio.runtime import open_runtime
+from cofio.settings import Settings
+
+MEETING: dict[str, Any] = {"title": "Yard", "transcript": "Ann: The crate left the yard."}
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
+JSON = {"content-type": "application/json"}
+QUERY = "/api/v2/query"
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(
+        data_dir=tmp_path_factory.mktemp("limits") / "store",
+        max_body_bytes=300_000,
+        max_transcript_chars=2_000,
+        max_batch_meetings=3,
+        max_participants=3,
+        max_metadata_bytes=200,
+        max_metadata_depth=3,
+        max_json_depth=12,
+        max_json_values=5_000,
+        query_rate="",
+        ingest_rate="",
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(chosen: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    async with (
+        open_runtime(chosen, HashEncoder()) as runtime,
+        in_process.client(chosen, runtime) as asked,
+    ):
+        yield asked
+
+
+def _nested(depth: int) -> Any:
+    value: Any = "deep"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def _file(content: bytes) -> tuple[str, tuple[str, bytes]]:
+    return ("file", ("notes.txt", content))
+
+
+# One request beyond each limit, and one that just keeps it: (code, path, beyond, within).
+CASES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    ("body_too_large", "/ingest", {"content": b"{" + b" " * 300_000, "headers": JSON}, {"json": MEETING}),
+    (
+        "decompressed_too_large",
+        "/ingest",
+        {"content": gzip.compress(b" " * 2_000_000), "headers": {**JSON, "content-encoding": "gzip"}},
+        {"content": gzip.compress(orjson.dumps(MEETING)), "headers": {**JSON, "content-encoding": "gzip"}},
+    ),
+    (
+        "unsupported_content_encoding",
+        "/ingest",
+        {"content": b"{}", "headers": {**JSON, "content-encoding": "br"}},
+        {"content": zlib.compress(orjson.dumps(MEETING)), "headers": {**JSON, "content-encoding": "deflate"}},
+    ),
+    (
+        "json_too_deep",
+        "/ingest",
+        {"content": b"[" * 200_000, "headers": JSON},
+        {"json": {**MEETING, "transcript": [{"text": "Ann says hello.", "words": _nested(9)}]}},
+    ),
+    (
+        "too_many_json_values",
+        "/ingest",
+        {"json": {**MEETING, "transcript": [0] * 5_000}},
+        {"json": {**MEETING, "transcript": [{"text": "Ann says hello.", "words": [0] * 900}]}},
+    ),
+    (
+        "too_many_keys",
+        "/ingest",
+        {"json": {**MEETING, **{f"key{i}": 1 for i in range(MAX_KEYS)}}},
+        {"json": {**MEETING, "metadata": {"key": 1}}},
+    ),
+    (
+        "too_many_meetings",
+        "/ingest",
+        {"json": {"meetings": [MEETING] * 4}},
+        {"json": {"meetings": [MEETING] * 3}},
+    ),
+    (
+        "transcript_too_long",
+        "/ingest",
+        {"json": {**MEETING, "transcript": "Ann: " + "x" * 1_996}},
+        {"json": {**MEETING, "transcript": "Ann: " + "x" * 1_995}},
+    ),
+    (
+        "too_many_participants",
+        "/ingest",
+        {"json": {**MEETING, "participants": ["Ann", "Bob", "Cid", "Dee"]}},
+        {"json": {**MEETING, "participants": ["Ann", "Bob", "Cid"]}},
+    ),
+    (
+        "metadata_too_large",
+        "/ingest",
+        {"json": {**MEETING, "metadata": {"key": "x" * 200}}},
+        {"json": {**MEETING, "metadata": {"key": "x" * 190}}},
+    ),
+    (
+        "metadata_too_deep",
+        "/ingest",
+        {"json": {**MEETING, "metadata": {"key": _nested(3)}}},
+        {"json": {**MEETING, "metadata": {"key": _nested(2)}}},
+    ),
+    (
+        "too_many_parts",
+        "/ingest",
+        {"files": [_file(b"Ann: hello there") for _ in range(4)]},
+        {"files": [_file(b"Ann: hello there") for _ in range(3)]},
+    ),
+    (
+        "part_too_large",
+        "/ingest",
+        {"files": [_file(b"Ann: " + b"hello " * 1_400)]},
+        {"files": [_file(b"Ann: " + "é".encode() * 1_900)]},
+    ),
+    ("field_too_long", QUERY, {"json": {"query": "x" * 1_001}}, {"json": {"query": "x" * 1_000}}),
+    (
+        "too_many_items",
+        QUERY,
+        {"json": {"query": "x", "filters": {"series": ["a"] * 101}}},
+        {"json": {"query": "x", "filters": {"series": ["a"] * 100}}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "path", "beyond", "within"), CASES, ids=[case[0] for case in CASES])
+@in_one_loop
+async def test_each_limit_has_its_code_and_what_keeps_it_is_answered(
+    client: httpx.AsyncClient, code: str, path: str, beyond: dict[str, Any], within: dict[str, Any]
+) -> None:
+    refused = await client.post(path, **beyond)
+    status = next(mapped(limit.kind).status for limit in LIMITS if limit.kind.code == code)
+    assert (refused.status_code, refused.json()["code"]) == (status, code), refused.text
+    assert len(refused.content) < 10_000
+    answered = await client.post(path, **within)
+    assert answered.status_code in (200, 202), answered.text
+
+
+def test_every_limit_is_tried_and_on_the_page() -> None:
+    assert {limit.kind.code for limit in LIMITS} == {case[0] for case in CASES}
+    assert describe_limits() in (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("code", "path", "request_"),
+    [
+        ("body_too_large", QUERY, {"content": b" " * 400_000, "headers": JSON}),
+        ("json_too_deep", QUERY, {"content": b'{"query":' + b"[" * 100_000, "headers": JSON}),
+        (
+            "json_too_deep",
+            QUERY,
+            {"content": b'{"query":' + b'{"a":' * 20 + b"1" + b"}" * 21, "headers": JSON},
+        ),
+        ("too_many_json_values", QUERY, {"json": {f"k{i}": i for i in range(SMALL_JSON_VALUES)}}),
+        (
+            "json_too_deep",
+            QUERY,
+            {"content": gzip.compress(b"[" * 100_000), "headers": {**JSON, "content-encoding": "gzip"}},
+        ),
+        ("too_many_participants", "/ingest", {"json": {"meetings": [{**MEETING, "participants": [1] * 4}]}}),
+        ("too_many_keys", "/ingest", {"json": {"meetings": [{f"k{i}": 1 for i in range(MAX_KEYS + 1)}]}}),
+        (
+            "too_many_parts",
+            "/ingest",
+            {"files": [(f"field{i}", (None, b"x")) for i in range(MAX_FORM_FIELDS + 1)]},
+        ),
+        ("part_too_large", "/ingest", {"files": [("title", (None, b"x" * 70_000)), _file(b"Ann: hello")]}),
+        (
+            "metadata_too_deep",
+            "/ingest",
+            {"files": [_file(b"Ann: hi")], "data": {"metadata": '{"a":[[[1]]]}'}},
+        ),
+        ("json_too_deep", "/ingest", {"files": [_file(b"Ann: hi")], "data": {"metadata": "[" * 50}}),
+        ("field_too_long", "/ingest", {"json": {**MEETING, "external_id": "x" * 301}}),
+        ("field_too_long", "/ingest", {"json": {**MEETING, "participants": ["x" * 301]}}),
+    ],
+)
+@in_one_loop
+async def test_no_way_around_a_limit(
+    client: httpx.AsyncClient, code: str, path: str, request_: dict[str, Any]
+) -> None:
+    refused = await client.post(path, **request_)
+    assert refused.json()["code"] == code, refused.text
+    assert len(refused.content) < 10_000
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"content": b"no gzip", "headers": {**JSON, "content-encoding": "gzip"}},
+        {"content": gzip.compress(b"{}")[:-6], "headers": {**JSON, "content-encoding": "gzip"}},
+        {"content": gzip.compress(b"{}") + b"more", "headers": {**JSON, "content-encoding": "gzip"}},
+        {"content": b"--x\r\nno header", "headers": {"content-type": "multipart/form-data; boundary=x"}},
+        {"content": b"{}", "headers": {"content-type": "multipart/form-data"}},
+        {"content": b'{"title": "\\ud800"}', "headers": JSON},
+        {"content": '{"title": "x"}'.encode("utf-16"), "headers": JSON},
+    ],
+)
+@in_one_loop
+async def test_what_cannot_be_read_is_told_so(client: httpx.AsyncClient, request_: dict[str, Any]) -> None:
+    refused = await client.post("/ingest", **request_)
+    assert (refused.status_code, refused.json()["code"]) == (400, "malformed_body"), refused.text
+
+
+@in_one_loop
+async def test_a_compressed_question_is_answered_as_the_plain_one(client: httpx.AsyncClient) -> None:
+    plain = orjson.dumps({"query": "Where did the crate go?"})
+    first = await client.post(QUERY, content=plain, headers=JSON)
+    # A body that claims to be compressed is read as such, also where its bytes are those of a known question.
+    false = await client.post(QUERY, content=plain, headers={**JSON, "content-encoding": "gzip"})
+    packed = await client.post(
+        QUERY, content=gzip.compress(plain), headers={**JSON, "content-encoding": "gzip"}
+    )
+    assert (first.status_code, false.status_code, packed.status_code) == (200, 400, 200)
+    assert packed.json()["direct_results"] == first.json()["direct_results"]
+
+
+@in_one_loop
+async def test_of_many_broken_rules_some_are_told(client: httpx.AsyncClient) -> None:
+    refused = await client.post(QUERY, json={"query": 1, **{"k" * 2_000 + str(i): i for i in range(100)}})
+    problem = refused.json()
+    assert (refused.status_code, len(problem["errors"])) == (422, MAX_TOLD_ERRORS)
+    assert len(refused.content) < 20_000
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text('"\\{}[],:a', max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text('"\\{[', max_size=3), inner, max_size=3)
+    ),
+    max_leaves=20,
+)
+
+
+def _depth(value: object) -> int:
+    if isinstance(value, dict | list):
+        inside = value.values() if isinstance(value, dict) else value
+        return 1 + max(map(_depth, inside), default=0)
+    return 0
+
+
+def _count(value: object) -> int:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_count, inside))
+
+
+@given(JSON_VALUES)
+def test_the_shape_of_json_is_told_from_its_bytes(value: Any) -> None:
+    text = orjson.dumps(value)
+    shape = shape_of(text)
+    assert shape.depth == _depth(value)
+    # An empty list counts the value that might have been in it.
+    assert _count(value) <= shape.values <= 2 * _count(value)
+    assert shape.depth <= bound_of(text).depth
+    assert shape.values <= bound_of(text).values
+
+
+@given(st.binary(max_size=50))
+def test_the_shape_of_anything_is_told(text: bytes) -> None:
+    assert shape_of(text).depth <= len(text)
