@@ -171,40 +171,40 @@ def test_every_limit_is_tried_and_on_the_page() -> None:
     assert describe_limits() in (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("code", "path", "request_"),
-    [
-        ("body_too_large", QUERY, {"content": b" " * 400_000, "headers": JSON}),
-        ("json_too_deep", QUERY, {"content": b'{"query":' + b"[" * 100_000, "headers": JSON}),
-        (
-            "json_too_deep",
-            QUERY,
-            {"content": b'{"query":' + b'{"a":' * 20 + b"1" + b"}" * 21, "headers": JSON},
-        ),
-        ("too_many_json_values", QUERY, {"json": {f"k{i}": i for i in range(SMALL_JSON_VALUES)}}),
-        (
-            "json_too_deep",
-            QUERY,
-            {"content": gzip.compress(b"[" * 100_000), "headers": {**JSON, "content-encoding": "gzip"}},
-        ),
-        ("too_many_participants", "/ingest", {"json": {"meetings": [{**MEETING, "participants": [1] * 4}]}}),
-        ("too_many_keys", "/ingest", {"json": {"meetings": [{f"k{i}": 1 for i in range(MAX_KEYS + 1)}]}}),
-        (
-            "too_many_parts",
-            "/ingest",
-            {"files": [(f"field{i}", (None, b"x")) for i in range(MAX_FORM_FIELDS + 1)]},
-        ),
-        ("part_too_large", "/ingest", {"files": [("title", (None, b"x" * 70_000)), _file(b"Ann: hello")]}),
-        (
-            "metadata_too_deep",
-            "/ingest",
-            {"files": [_file(b"Ann: hi")], "data": {"metadata": '{"a":[[[1]]]}'}},
-        ),
-        ("json_too_deep", "/ingest", {"files": [_file(b"Ann: hi")], "data": {"metadata": "[" * 50}}),
-        ("field_too_long", "/ingest", {"json": {**MEETING, "external_id": "x" * 301}}),
-        ("field_too_long", "/ingest", {"json": {**MEETING, "participants": ["x" * 301]}}),
-    ],
-)
+AROUND: list[tuple[str, str, dict[str, Any]]] = [
+    ("body_too_large", QUERY, {"content": b" " * 400_000, "headers": JSON}),
+    ("json_too_deep", QUERY, {"content": b'{"query":' + b"[" * 100_000, "headers": JSON}),
+    (
+        "json_too_deep",
+        QUERY,
+        {"content": b'{"query":' + b'{"a":' * 20 + b"1" + b"}" * 21, "headers": JSON},
+    ),
+    ("too_many_json_values", QUERY, {"json": {f"k{i}": i for i in range(SMALL_JSON_VALUES)}}),
+    (
+        "json_too_deep",
+        QUERY,
+        {"content": gzip.compress(b"[" * 100_000), "headers": {**JSON, "content-encoding": "gzip"}},
+    ),
+    ("too_many_participants", "/ingest", {"json": {"meetings": [{**MEETING, "participants": [1] * 4}]}}),
+    ("too_many_keys", "/ingest", {"json": {"meetings": [{f"k{i}": 1 for i in range(MAX_KEYS + 1)}]}}),
+    (
+        "too_many_parts",
+        "/ingest",
+        {"files": [(f"field{i}", (None, b"x")) for i in range(MAX_FORM_FIELDS + 1)]},
+    ),
+    ("part_too_large", "/ingest", {"files": [("title", (None, b"x" * 70_000)), _file(b"Ann: hello")]}),
+    (
+        "metadata_too_deep",
+        "/ingest",
+        {"files": [_file(b"Ann: hi")], "data": {"metadata": '{"a":[[[1]]]}'}},
+    ),
+    ("json_too_deep", "/ingest", {"files": [_file(b"Ann: hi")], "data": {"metadata": "[" * 50}}),
+    ("field_too_long", "/ingest", {"json": {**MEETING, "external_id": "x" * 301}}),
+    ("field_too_long", "/ingest", {"json": {**MEETING, "participants": ["x" * 301]}}),
+]
+
+
+@pytest.mark.parametrize(("code", "path", "request_"), AROUND)
 @in_one_loop
 async def test_no_way_around_a_limit(
     client: httpx.AsyncClient, code: str, path: str, request_: dict[str, Any]
