@@ -22,6 +22,8 @@ FIGURES = StoreFigures(
     graph_size={"episodes": 9, "edges": 40},
     index_debt=1,
     index={"points": 30, "points_indexed": 20, "building": 1},
+    index_breaker_open=True,
+    index_breaker_openings=2,
     cache_entries=5,
     cache_events={"hits": 11, "misses": 12, "evictions": 0},
 )
@@ -69,6 +71,8 @@ def test_exposition_is_valid_and_tells_the_figures() -> None:
     assert values["cofio_index_points",] == 30
     assert values["cofio_index_points_indexed",] == 20
     assert values["cofio_index_building",] == 1
+    assert values["cofio_index_breaker_open",] == 1
+    assert values["cofio_index_breaker_openings_total",] == 2
 
 
 def test_metric_names_follow_the_rules_of_prometheus() -> None:

@@ -14,18 +14,21 @@ from cofio.runtime import Runtime
 from cofio.telemetry import StoreFigures
 
 Status = Literal["ok", "degraded", "down"]
+_Used = tuple[str | None, Mapping[str, object]]  # why the part is not well, and what it tells
 _PATIENCE_S: Final = 5.0  # a part that does not answer within this counts as down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentHealth:
-    """One part: `ok`, `degraded` (it works, but something is owed or missing) or `down`.
+    """One part: `ok`, `degraded` (something is owed, or others stand in for it) or `down`.
 
-    `response_ms` is what one use of the part took just now. `detail` differs by part.
+    `reason` says why it is not `ok`. `response_ms` is what one use of the part took just now. `detail` differs by
+    part.
     """
 
     name: str
     status: Status
+    reason: str | None
     response_ms: float
     detail: Mapping[str, object] = field(default_factory=dict)
 
@@ -36,15 +39,16 @@ async def measure_health(runtime: Runtime, *, encode: bool = True) -> tuple[Comp
     `encode` also runs the encoder on one word; without it the encoder is only described.
     """
 
-    async def database() -> tuple[Status, Mapping[str, object]]:
+    async def database() -> _Used:
         await runtime.database.ping()
-        return "ok", dict(await runtime.database.counts())
+        return None, dict(await runtime.database.counts())
 
-    async def vector_store() -> tuple[Status, Mapping[str, object]]:
-        counts = await runtime.index.counts()
+    async def vector_store() -> _Used:
         debt = await runtime.outbox.owed()
-        coverage = await runtime.index.coverage()
-        return ("degraded" if debt else "ok"), {
+        async with runtime.breaker.calling(runtime.settings.max_search_wait_s):
+            counts = await runtime.index.counts()
+            coverage = await runtime.index.coverage()
+        return (f"it is owed {debt} writes" if debt else None), {
             "kind": runtime.index.kind,
             "vectors": {level.label: count for level, count in counts.items()},
             "vectors_indexed": coverage.indexed,
@@ -53,23 +57,23 @@ async def measure_health(runtime: Runtime, *, encode: bool = True) -> tuple[Comp
             "index_debt": debt,
         }
 
-    async def encoder() -> tuple[Status, Mapping[str, object]]:
+    async def encoder() -> _Used:
         if encode:
             await runtime.batcher.encode(["health"], urgent=True)
-        return "ok", {
+        return None, {
             "provider": runtime.encoder.provider,
             "precision": runtime.encoder.precision,
             "fingerprint": runtime.encoder.fingerprint,
         }
 
-    async def graph() -> tuple[Status, Mapping[str, object]]:
+    async def graph() -> _Used:
         live = runtime.live.current
-        return "ok", {"version": live.version, **live.counts}
+        return None, {"version": live.version, **live.counts}
 
-    async def cache() -> tuple[Status, Mapping[str, object]]:
+    async def cache() -> _Used:
         figures = runtime.cache.figures()
         asked = figures.hits + figures.misses
-        return "ok", {
+        return None, {
             "entries": figures.entries,
             "capacity": figures.capacity,
             "content_bytes": figures.content_bytes,
@@ -80,14 +84,16 @@ async def measure_health(runtime: Runtime, *, encode: bool = True) -> tuple[Comp
             "hit_rate": round(figures.hits / asked, 4) if asked else None,
         }
 
-    parts = {
-        "database": database,
-        "vector_store": vector_store,
-        "encoder": encoder,
-        "graph": graph,
-        "cache": cache,
-    }
-    return tuple(await asyncio.gather(*(_probe(name, use) for name, use in parts.items())))
+    return tuple(
+        await asyncio.gather(
+            _probe("database", database),
+            # Questions are answered without these two, if not as well.
+            _probe("vector_store", vector_store, without="degraded"),
+            _probe("encoder", encoder, without="degraded"),
+            _probe("graph", graph),
+            _probe("cache", cache),
+        )
+    )
 
 
 async def store_figures(runtime: Runtime) -> StoreFigures:
@@ -100,6 +106,8 @@ async def store_figures(runtime: Runtime) -> StoreFigures:
         graph_size=counts,
         index_debt=await runtime.outbox.owed(),
         index=await _index_figures(runtime),
+        index_breaker_open=runtime.breaker.reason is not None,
+        index_breaker_openings=runtime.breaker.times_opened,
         cache_entries=cache.entries,
         cache_events={"hits": cache.hits, "misses": cache.misses, "evictions": cache.evictions},
     )
@@ -107,7 +115,8 @@ async def store_figures(runtime: Runtime) -> StoreFigures:
 
 async def _index_figures(runtime: Runtime) -> Mapping[str, int] | None:
     try:
-        coverage = await runtime.index.coverage()
+        async with runtime.breaker.calling(runtime.settings.max_search_wait_s):
+            coverage = await runtime.index.coverage()
     except VectorStoreUnavailable:
         return None  # health says so; the other metrics are wanted all the more
     return {
@@ -124,16 +133,22 @@ def worst(components: tuple[ComponentHealth, ...]) -> Status:
 
 
 async def _probe(
-    name: str, use: Callable[[], Awaitable[tuple[Status, Mapping[str, object]]]]
+    name: str, use: Callable[[], Awaitable[_Used]], *, without: Literal["degraded", "down"] = "down"
 ) -> ComponentHealth:
+    """The part after one use; `without` is what the whole is while the part fails."""
     started = time.perf_counter()
-    status: Status
-    detail: Mapping[str, object]
+    detail: Mapping[str, object] = {}
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            status, detail = await use()
-    except (CofioError, OSError, sqlite3.Error) as error:  # TimeoutError is an OSError
-        told = error.detail if isinstance(error, CofioError) else f"{type(error).__name__}: {error}"
-        status, detail = "down", {"error": told}
+            reason, detail = await use()
+        status: Status = "ok" if reason is None else "degraded"
+    except CofioError as error:
+        status, reason = without, error.detail
+    except sqlite3.Error as error:
+        status, reason = without, f"{type(error).__name__}: {error}"
+    except TimeoutError:
+        status, reason = without, f"it did not answer within {_PATIENCE_S:g} s"
     elapsed_ms = (time.perf_counter() - started) * 1000
-    return ComponentHealth(name=name, status=status, response_ms=round(elapsed_ms, 3), detail=detail)
+    return ComponentHealth(
+        name=name, status=status, reason=reason, response_ms=round(elapsed_ms, 3), detail=detail
+    )

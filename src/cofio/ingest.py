@@ -91,7 +91,7 @@ async def ingest(
                 runtime.database, _record(meeting, meeting_id, transcript, content_hash, memories), memories
             )
         with stages("index"):
-            indexed = await runtime.settle() if settle else True
+            indexed = not settle or await runtime.settle(wait_s=runtime.settings.vector_timeout_s)
     before = stored.vectors.keys() if stored else set()
     added, removed = len(set(ids) - before), len(before - set(ids))
     warnings = transcript.warnings

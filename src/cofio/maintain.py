@@ -80,7 +80,7 @@ async def delete_meeting(runtime: Runtime, meeting_id: str) -> Deletion:
     """Nothing of the meeting is left in the truth, the index, the graph or the cache; raises `NotFound`."""
     async with runtime.exclusive(meeting_id):
         deletion = await meetings.delete_meeting(runtime.database, meeting_id)
-        await runtime.settle()
+        await runtime.settle(wait_s=runtime.settings.vector_timeout_s)
         await runtime.database.scrub()
     return deletion
 
@@ -114,11 +114,14 @@ async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
 
 
 async def rebuild(runtime: Runtime) -> Diagnosis:
-    """Index and graph are built anew from the truth alone, without the model."""
+    """Index and graph are built anew from the truth alone, without the model.
+
+    Raises `VectorStoreUnavailable`, with the rest still owed.
+    """
     await runtime.index.clear()
     await runtime.outbox.owe_everything()
     await runtime.live.reload()
-    await runtime.settle()
+    await runtime.restore_index()
     return await doctor(runtime, repair=False)
 
 

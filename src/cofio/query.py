@@ -7,12 +7,15 @@ import dataclasses
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, TypedDict
 
 import numpy as np
+import structlog
 
-from cofio import explain
+from cofio import explain, scan
 from cofio.cue import Cue, read_cue
+from cofio.errors import EncoderUnavailable, VectorStoreUnavailable
 from cofio.find import CONCEPTS, Findings, Outside, find, outside_of
 from cofio.graph.bridges import Link
 from cofio.graph.csr import MemoryGraph
@@ -20,6 +23,7 @@ from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import SEEDS, LexicalSeeds, lexical_seeds
 from cofio.records import (
     FEATURE_DIMENSIONS,
+    SEMANTIC_DIMENSIONS,
     VECTOR_DIMENSIONS,
     Activated,
     Answer,
@@ -27,6 +31,7 @@ from cofio.records import (
     Float32s,
     Level,
     MemoryMetadata,
+    Missing,
     Question,
     Recalled,
 )
@@ -34,11 +39,25 @@ from cofio.runtime import Runtime
 from cofio.store.pseudonyms import in_pseudonyms
 from cofio.store.recalled import Shown, shown, stored_memories
 from cofio.store.vectors import Hit
-from cofio.telemetry import Stages
+from cofio.telemetry import DEGRADED_ANSWERS, Stages
 from cofio.text.features import FEATURES, query_features
+
+_log = structlog.get_logger(__name__)
 
 # How many times as many hits are asked for where those of the asked meetings do not count.
 OUTSIDE: Final = 4
+# What stands in for a part that does not answer.
+WITHOUT_INDEX: Final = Missing(
+    code=VectorStoreUnavailable.code,
+    detail=(
+        "The vector store does not answer: the graph's own vectors were compared one by one, "
+        f"in a memory of more than {scan.SCANNED_ROWS:,} episodes only those of the nearest meetings."
+    ),
+)
+WITHOUT_ENCODER: Final = Missing(
+    code=EncoderUnavailable.code,
+    detail="The encoder does not answer: only the question's words were looked for, not its meaning.",
+)
 CORE: Final = 0.7
 CONTEXTUAL: Final = 0.4
 
@@ -46,8 +65,8 @@ CONTEXTUAL: Final = 0.4
 async def recall(runtime: Runtime, question: Question) -> Answer:
     """The answer to `question` from the memory as it is now.
 
-    Equal questions on an equal memory have equal answers. Raises `Overloaded` when too many questions wait for
-    the encoder, `EncoderUnavailable` or `VectorStoreUnavailable` when that part does not answer.
+    Equal questions on an equal memory have equal answers. Where the encoder or the vector store does not answer, the
+    answer is found without it and says so. Raises `Overloaded` when too many questions wait for the encoder.
     """
     started = time.perf_counter()
     stages = Stages("query")
@@ -56,31 +75,86 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
         bounds, outside, cue = await asyncio.to_thread(_prepare, graph, question)
     with stages("encode"):
         # The words are looked up while the encoder works.
-        (lexical, features), encoded = await asyncio.gather(
-            asyncio.to_thread(_by_words, graph, bounds, cue),
-            runtime.batcher.encode([cue.encoded_text], urgent=True),
+        (lexical, features), semantic = await asyncio.gather(
+            asyncio.to_thread(_by_words, graph, bounds, cue), _encoded(runtime, cue)
         )
-    vector = _steered(encoded[0], question)
     with stages("search"):
-        hits = await runtime.index.search(vector, _limits(question), in_pseudonyms(question.filters))
-        outside_hits: Sequence[Hit] = ()
-        if outside is not None:
-            # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
-            wanted = {Level.EPISODE: OUTSIDE * SEEDS}
-            found = await runtime.index.search(vector, wanted, in_pseudonyms(outside.filters))
-            outside_hits = found[Level.EPISODE]
+        nearest = await _nearest(runtime, graph, bounds, outside, semantic, question)
 
     def answer() -> Answer:
         # One thread does what is left: handing a question from thread to thread costs more than to fetch its memories.
         with stages("activate"):
-            findings, ids = _find(graph, bounds, outside, cue, lexical, vector, hits, outside_hits, question)
+            findings, ids = _find(graph, bounds, outside, cue, lexical, nearest, question)
         with stages("fetch"):
             stored = stored_memories(runtime.database, [ids[node] for node in findings.shown])
         with stages("assemble"):
             return _assemble(graph, question, features, findings, ids, stored)
 
     answered = await asyncio.to_thread(answer)
-    return dataclasses.replace(answered, processing_time_ms=_ms_since(started), stages_ms=stages.ms)
+    for part in nearest.missing:
+        DEGRADED_ANSWERS.labels(part.code).inc()
+    return dataclasses.replace(
+        answered,
+        degraded=bool(nearest.missing),
+        missing=nearest.missing,
+        processing_time_ms=_ms_since(started),
+        stages_ms=stages.ms,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Nearest:
+    """The question's 400 dimensions, what is nearest to them, and what did not answer on the way."""
+
+    vector: Float32s
+    hits: Mapping[Level, Sequence[Hit]]
+    outside_hits: Sequence[Hit]
+    missing: tuple[Missing, ...]
+
+
+async def _encoded(runtime: Runtime, cue: Cue) -> Float32s | None:
+    """The cue's 384 semantic dimensions, None where the encoder fails."""
+    try:
+        encoded = await runtime.batcher.encode([cue.encoded_text], urgent=True)
+    except EncoderUnavailable as error:
+        _log.warning("question_not_encoded", reason=error.detail)
+        return None
+    vector: Float32s = encoded[0]
+    return vector
+
+
+async def _nearest(
+    runtime: Runtime,
+    graph: MemoryGraph,
+    bounds: Scope,
+    outside: Outside | None,
+    semantic: Float32s | None,
+    question: Question,
+) -> _Nearest:
+    """What is nearest to the question: by the vector index, or without it, or nothing for want of a vector."""
+    limits = _limits(question)
+    if semantic is None:
+        nothing = _steered(np.zeros(SEMANTIC_DIMENSIONS, np.float32), question)
+        hits: Mapping[Level, Sequence[Hit]] = dict.fromkeys(limits, ())
+        return _Nearest(vector=nothing, hits=hits, outside_hits=(), missing=(WITHOUT_ENCODER,))
+    vector = _steered(semantic, question)
+    # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
+    outside_limits = {Level.EPISODE: OUTSIDE * SEEDS}
+    outside_hits: Sequence[Hit] = ()
+    try:
+        async with runtime.breaker.calling(runtime.settings.max_search_wait_s):
+            hits = await runtime.index.search(vector, limits, in_pseudonyms(question.filters))
+            if outside is not None:
+                found = await runtime.index.search(vector, outside_limits, in_pseudonyms(outside.filters))
+                outside_hits = found[Level.EPISODE]
+        missing: tuple[Missing, ...] = ()
+    except VectorStoreUnavailable:
+        hits = await asyncio.to_thread(scan.nearest, graph, bounds, vector, limits)
+        if outside is not None:
+            found = await asyncio.to_thread(scan.nearest, graph, outside.bounds, vector, outside_limits)
+            outside_hits = found[Level.EPISODE]
+        missing = (WITHOUT_INDEX,)
+    return _Nearest(vector=vector, hits=hits, outside_hits=outside_hits, missing=missing)
 
 
 def _prepare(graph: MemoryGraph, question: Question) -> tuple[Scope, Outside | None, Cue]:
@@ -118,13 +192,13 @@ def _find(
     outside: Outside | None,
     cue: Cue,
     lexical: LexicalSeeds,
-    vector: Float32s,
-    hits: Mapping[Level, Sequence[Hit]],
-    outside_hits: Sequence[Hit],
+    nearest: _Nearest,
     question: Question,
 ) -> tuple[Findings, Mapping[int, str]]:
     """What is found, and the memory id of every node that the answer names."""
-    findings = find(graph, bounds, outside, cue, lexical, vector, hits, outside_hits, question)
+    findings = find(
+        graph, bounds, outside, cue, lexical, nearest.vector, nearest.hits, nearest.outside_hits, question
+    )
     named = set(findings.shown)
     named.update(*(reached.path for reached in findings.activated), *findings.turns.values())
     named.update(graph.first_concept + link.concept for link in findings.bridges if link.concept is not None)
@@ -182,6 +256,8 @@ def _assemble(
         confidence=round(findings.confidence, 4),
         total_results=sum(map(len, direct.values())) + len(activated) + len(bridges),
         query_dimensions=features,
+        degraded=False,
+        missing=(),
         processing_time_ms=0.0,
         stages_ms={},
     )

@@ -272,8 +272,19 @@ class Bridge(Recalled):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A part of the service that an answer had to do without: the code of its error, and what that means here."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The answer to one question. `confidence` in [0, 1]: does this memory hold an answer at all."""
+    """The answer to one question. `confidence` in [0, 1]: does this memory hold an answer at all.
+
+    It is `degraded` where a part of the service did not answer and others stood in for it; `missing` tells which.
+    """
 
     query: str
     direct_results: Mapping[str, tuple[Recalled, ...]]  # keys L0, L1, L2
@@ -282,6 +293,8 @@ class Answer:
     confidence: float
     total_results: int
     query_dimensions: Mapping[str, float]  # the question's own 16 features by name
+    degraded: bool
+    missing: tuple[Missing, ...]
     processing_time_ms: float
     stages_ms: Mapping[str, float]
 

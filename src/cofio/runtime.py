@@ -10,15 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import structlog
 from filelock import FileLock, Timeout
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from cofio.cache import AnswerCache
 from cofio.embed.batcher import Batcher
 from cofio.embed.onnx import OnnxEncoder, TextEncoder
 from cofio.errors import InvalidSettings, StoreInUse, Unavailable, VectorStoreUnavailable
 from cofio.livegraph import LiveGraph
+from cofio.records import VECTOR_DIMENSIONS, Filters, Level
 from cofio.settings import Settings
+from cofio.store.breaker import Breaker
 from cofio.store.database import Database, queries
 from cofio.store.outbox import Outbox
 from cofio.store.vectors import VectorIndex
@@ -35,6 +39,9 @@ VECTORS_NAME: Final = "vectors"
 GRAPH_NAME: Final = "graph.npz"
 SERVER_ADAPTER: Final = "cofio.store.vectors_server:ServerIndex"
 RETRY_S: Final = 5.0
+# A vector store that does not answer is tried again after this long, then after ever longer pauses.
+RESTORE_S: Final = 0.25
+LONGEST_RESTORE_S: Final = 10.0
 # The graph's snapshot is written when so many changes came after the last, or when nothing has changed for so long.
 SNAPSHOT_CHANGES: Final = 200
 SNAPSHOT_QUIET_S: Final = 60.0
@@ -51,6 +58,7 @@ class Runtime:
     settings: Settings
     database: Database
     index: VectorIndex
+    breaker: Breaker
     encoder: TextEncoder
     batcher: Batcher
     live: LiveGraph
@@ -59,18 +67,43 @@ class Runtime:
     writing: dict[str, asyncio.Lock] = field(default_factory=dict)
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def settle(self) -> bool:
+    async def settle(self, *, wait_s: float | None = None) -> bool:
         """The graph holds all that was committed, and so does the vector index if it answers.
 
-        Returns whether the index took everything. What it could not take stays owed and is paid later.
+        Returns whether the index took everything. What it could not take, or not within `wait_s`, stays owed and is
+        paid in the background; until then questions are answered without the index.
         """
         await self.live.catch_up()
         try:
-            await self.outbox.pay()
+            async with asyncio.timeout(wait_s), self.breaker.calling():
+                await self.outbox.pay()
         except VectorStoreUnavailable as error:
             _log.warning("index_debt", reason=error.detail)
             return False
+        except TimeoutError:
+            self.breaker.open(f"it takes longer than {wait_s:g} s to take in what was written.")
+            return False
         return True
+
+    async def restore_index(self) -> None:
+        """The vector index answers in time and holds what the truth holds, and questions go to it.
+
+        Raises `VectorStoreUnavailable`; then nothing has changed, except that some of the debt may be paid.
+        """
+        await self.index.ready()
+        if await self.database.version() and not any((await self.index.counts()).values()):
+            # The index was thrown away, or this is a new one: it is owed everything.
+            await self.outbox.owe_everything()
+        await self.outbox.doubt()
+        await self.outbox.pay()
+        anything = np.zeros(VECTOR_DIMENSIONS, np.float32)
+        anything[0] = 1.0
+        try:
+            async with asyncio.timeout(self.settings.max_search_wait_s):
+                await self.index.search(anything, {Level.EPISODE: 1}, Filters())
+        except TimeoutError as error:
+            raise VectorStoreUnavailable("The vector store answers too slowly.") from error
+        self.breaker.close()
 
     @contextlib.asynccontextmanager
     async def exclusive(self, meeting_id: str) -> AsyncIterator[None]:
@@ -86,7 +119,8 @@ class Runtime:
 async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -> AsyncIterator[Runtime]:
     """A runtime over `settings.data_dir`; all of it is closed again when the block ends.
 
-    Debt that an earlier process left to the vector index is paid before the block begins. `encoder` is the
+    Debt that an earlier process left to the vector index is paid before the block begins; where the vector store does
+    not answer, it is paid later, and questions are answered without it until then. `encoder` is the
     model's unless one is given. Raises `StoreInUse`, `ModelMissing`, `StoreTooNew`, `InvalidSettings` or
     `Unavailable`, each with what mends it.
     """
@@ -118,6 +152,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             settings=settings,
             database=database,
             index=index,
+            breaker=Breaker(),
             encoder=encoder,
             batcher=batcher,
             live=live,
@@ -126,11 +161,11 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
                 entries=settings.cache_entries, max_bytes=settings.cache_bytes, ttl_s=settings.cache_ttl_s
             ),
         )
-        if await database.version() and not any((await index.counts()).values()):
-            # The index was thrown away, or this is a new one: it is owed everything.
-            await outbox.owe_everything()
-        await runtime.settle()
-        for task in (_pay_debts(runtime), _keep_snapshot(runtime.live)):
+        try:
+            await runtime.restore_index()
+        except VectorStoreUnavailable as error:
+            runtime.breaker.open(error.detail)
+        for task in (_keep_index(runtime), _keep_snapshot(runtime.live)):
             stack.push_async_callback(_stop, asyncio.create_task(task))
         yield runtime
 
@@ -167,12 +202,16 @@ async def _check_encoder(database: Database, encoder: TextEncoder) -> None:
 
 async def _open_index(settings: Settings) -> VectorIndex:
     if settings.qdrant_url is None:
-        return await EdgeIndex.open(settings.data_dir / VECTORS_NAME)
+        return await EdgeIndex.open(settings.data_dir / VECTORS_NAME, reply_wait_s=settings.vector_timeout_s)
     # By its name, and in a thread: the server's client takes longer to import than all the rest together, and a store
     # with the embedded engine never needs it.
     adapter: type[ServerIndex] = await asyncio.to_thread(pkgutil.resolve_name, SERVER_ADAPTER)
     key = settings.qdrant_api_key
-    return await adapter.open(settings.qdrant_url, api_key=key.get_secret_value() if key else None)
+    return adapter.at(
+        settings.qdrant_url,
+        api_key=key.get_secret_value() if key else None,
+        timeout_s=settings.vector_timeout_s,
+    )
 
 
 async def _close(opening: asyncio.Task[VectorIndex]) -> None:
@@ -184,10 +223,20 @@ async def _close(opening: asyncio.Task[VectorIndex]) -> None:
         await opening.result().aclose()
 
 
-async def _pay_debts(runtime: Runtime) -> None:
+async def _keep_index(runtime: Runtime) -> None:
+    """What the index owes to the disk is struck off now and then, and a store that was left alone is tried again."""
+    attempts = AsyncRetrying(
+        retry=retry_if_exception_type((Unavailable, StoreInUse)),
+        wait=wait_random_exponential(multiplier=RESTORE_S, max=LONGEST_RESTORE_S),
+    )
     while True:
-        await asyncio.sleep(RETRY_S)
-        if not await runtime.outbox.owed() or await runtime.settle():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_S):
+                await runtime.breaker.opened()
+        if runtime.breaker.reason is not None:
+            await asyncio.sleep(RESTORE_S)
+            await attempts(runtime.restore_index)
+        elif not await runtime.outbox.owed() or await runtime.settle():
             await _strike(runtime.outbox)
 
 

@@ -63,6 +63,16 @@ class Settings(BaseSettings):
         default=None, description="URL of a Qdrant server. Unset: the embedded engine, under data_dir."
     )
     qdrant_api_key: SecretStr | None = Field(default=None, description="API key of the Qdrant server.")
+    vector_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds that a call of the vector store may take; an embedded engine that takes longer is restarted.",
+    )
+    max_search_wait_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="Seconds that a query waits for the vector store; then it is answered from the graph, degraded.",
+    )
     cache_entries: int = Field(default=2048, ge=1, description="Answers that the cache holds at most.")
     cache_bytes: int = Field(
         default=256 * 1024 * 1024, ge=1024, description="Bytes of JSON that the cached answers take at most."

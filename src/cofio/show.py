@@ -76,6 +76,8 @@ def show_answer(console: Console, answer: Answer) -> None:
         f"[bold]{escape(answer.query)}[/]  confidence {answer.confidence:.2f}, "
         f"{answer.total_results} results in {answer.processing_time_ms:.1f} ms"
     )
+    for part in answer.missing:
+        console.print(f"[yellow]degraded[/] {escape(part.detail)}", soft_wrap=True)
     for level, heading in _LEVELS.items():
         _show_part(console, heading, (_memory(each) for each in answer.direct_results.get(level, ())))
     _show_part(

@@ -51,6 +51,11 @@ INGESTED_MEETINGS: Final = Counter(
     "Meetings that ingest stored or found unchanged.",
     labelnames=("outcome", "format"),
 )
+DEGRADED_ANSWERS: Final = Counter(
+    "cofio_degraded_answers_total",
+    "Answers to queries that had to do without a part of the service.",
+    labelnames=("missing",),
+)
 QUERY_STAGE_SECONDS: Final = Histogram(
     "cofio_query_stage_seconds",
     "Seconds that one stage of a query took.",
@@ -118,6 +123,8 @@ class StoreFigures:
     index_debt: int  # changes that the vector index still owes to the database
     # points, points_indexed and building; None while the index does not answer
     index: Mapping[str, int] | None
+    index_breaker_open: bool
+    index_breaker_openings: int  # since start
     cache_entries: int
     cache_events: Mapping[str, int]  # hits, misses, evictions since start
 
@@ -155,6 +162,16 @@ class _Scrape(Collector):
             GaugeMetricFamily("cofio_cache_entries", "Answers cached.", value=figures.cache_entries),
             GaugeMetricFamily("cofio_graph_version", "Version of the graph.", value=figures.graph_version),
             GaugeMetricFamily("cofio_index_debt", "Changes owed to the index.", value=figures.index_debt),
+            GaugeMetricFamily(
+                "cofio_index_breaker_open",
+                "1 while the vector store is left alone and questions are answered without it.",
+                value=int(figures.index_breaker_open),
+            ),
+            CounterMetricFamily(
+                "cofio_index_breaker_openings_total",
+                "Times that the vector store was left alone since start.",
+                value=figures.index_breaker_openings,
+            ),
             *(
                 GaugeMetricFamily(f"cofio_index_{name}", told, value=value)
                 for name, told in _OF_INDEX.items()

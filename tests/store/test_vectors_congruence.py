@@ -39,7 +39,9 @@ Stored = dict[Level, dict[str, Point]]
 async def opened(kind: str, directory: Path) -> VectorIndex:
     if kind == "edge":
         return await EdgeIndex.open(directory)
-    return await ServerIndex.over(AsyncQdrantClient(location=":memory:"))
+    index = ServerIndex(AsyncQdrantClient(location=":memory:"))
+    await index.ready()
+    return index
 
 
 @pytest_asyncio.fixture(params=["edge", "server"], scope="module", loop_scope="module")

@@ -36,8 +36,10 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("prefer_grpc", [False, True])
 async def test_a_server_that_is_not_there_is_unavailable(prefer_grpc: bool) -> None:
+    index = ServerIndex.at(f"http://127.0.0.1:{free_port()}", prefer_grpc=prefer_grpc, timeout_s=2)
     with pytest.raises(VectorStoreUnavailable, match="vector server failed"):
-        await ServerIndex.open(f"http://127.0.0.1:{free_port()}", prefer_grpc=prefer_grpc, timeout_s=2)
+        await index.ready()
+    await index.aclose()
 
 
 @pytest.mark.parametrize("prefer_grpc", [False, True])
@@ -70,12 +72,13 @@ async def test_every_call_tells_that_the_server_went_away(prefer_grpc: bool) -> 
 
 async def test_a_server_that_never_answers_is_unavailable_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        index = ServerIndex.at(url, prefer_grpc=False, timeout_s=1)
         started = time.monotonic()
         with pytest.raises(VectorStoreUnavailable):
-            await ServerIndex.open(
-                f"http://127.0.0.1:{silent.getsockname()[1]}", prefer_grpc=False, timeout_s=1
-            )
+            await index.ready()
         assert time.monotonic() - started < 5
+        await index.aclose()
 
 
 async def test_a_server_that_answers_with_an_error_is_unavailable() -> None:
@@ -91,14 +94,16 @@ async def test_a_server_that_answers_with_an_error_is_unavailable() -> None:
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as refusing:
         url = f"http://127.0.0.1:{refusing.sockets[0].getsockname()[1]}"
+        index = ServerIndex.at(url, prefer_grpc=False, timeout_s=2)
         with pytest.raises(VectorStoreUnavailable, match="401"):
-            await ServerIndex.open(url, prefer_grpc=False, timeout_s=2)
+            await index.ready()
+        await index.aclose()
         await left.wait()
 
 
 async def test_collections_are_made_once_and_found_again(client: AsyncQdrantClient) -> None:
-    await ServerIndex.over(client)
-    await ServerIndex.over(client)
+    await ServerIndex(client).ready()
+    await ServerIndex(client).ready()
     names = {collection.name for collection in (await client.get_collections()).collections}
     assert names == set(COLLECTIONS.values())
     for name in COLLECTIONS.values():
@@ -124,4 +129,4 @@ async def test_a_collection_of_another_kind_is_refused(
 ) -> None:
     await client.create_collection(COLLECTIONS[Level.CONTEXT], vectors_config=vectors)
     with pytest.raises(VectorStoreUnavailable, match=COLLECTIONS[Level.CONTEXT]):
-        await ServerIndex.over(client)
+        await ServerIndex(client).ready()

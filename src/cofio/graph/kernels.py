@@ -47,6 +47,20 @@ def dots_of_rows(query, vectors, rows, out):
 
 
 @njit(cache=True, nogil=True)
+def nearest_rows(query, vectors, order, meeting_rows, speakers, types, speaker_ok, type_ok, scores, rows):
+    """The rows of the meetings `order` with the largest inner products, best first, ties to the lower; returns how many.
+
+    Only rows count whose speaker and type pass. Cost: all rows of these meetings.
+    """
+    n = 0
+    for o in range(order.size):
+        for row in range(meeting_rows[order[o]], meeting_rows[order[o] + 1]):
+            if speaker_ok[speakers[row] + 1] and type_ok[types[row]]:
+                n = _keep(SCALE * dot(query, vectors[row]), row, scores, rows, n)
+    return n
+
+
+@njit(cache=True, nogil=True)
 def term_turns(terms, term_start, term_pair, pairs, in_scope, out):
     """`out[i]` is the number of turns of meetings in scope that say term i. Cost: the pairs of the terms."""
     for i in range(terms.size):

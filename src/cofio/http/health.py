@@ -27,11 +27,12 @@ class Alive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """The state of the whole, and of each part by name."""
+    """The state of the whole, and of each part by name; `reasons` of the parts that are not `ok`."""
 
     status: Status
     version: str
     components: dict[str, Status]
+    reasons: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +48,15 @@ class DetailedHealth:
 @router.get("/health", summary="State of the whole", response_model=None, responses={200: {"model": Health}})
 async def health(runtime: OpenRuntime) -> Response:
     """Each store was asked; the encoder was not run. 200 also where a part is down: the body tells."""
-    parts = await measure_health(runtime, encode=False)
-    return answer(
-        Health(
-            status=worst(parts),
-            version=cofio.__version__,
-            components={part.name: part.status for part in parts},
-        )
+    return answer(_health(await measure_health(runtime, encode=False)))
+
+
+def _health(parts: tuple[ComponentHealth, ...]) -> Health:
+    return Health(
+        status=worst(parts),
+        version=cofio.__version__,
+        components={part.name: part.status for part in parts},
+        reasons={part.name: part.reason for part in parts if part.reason is not None},
     )
 
 
@@ -72,11 +75,11 @@ async def live() -> Response:
     responses={200: {"model": Health}, **describe(NotReady)},
 )
 async def ready(runtime: OpenRuntime) -> Response:
-    """200 if no part is down, else a problem that names the parts."""
+    """200 if no part is down, else a problem that names the parts; where one is degraded, `reasons` says why."""
     parts = await measure_health(runtime, encode=False)
     if down := [part for part in parts if part.status == "down"]:
-        raise NotReady("; ".join(f"{part.name} is down: {part.detail.get('error')}" for part in down))
-    return await health(runtime)
+        raise NotReady("; ".join(f"{part.name} is down: {part.reason}" for part in down))
+    return answer(_health(parts))
 
 
 @router.get(

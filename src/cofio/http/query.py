@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Request, Response
 from starlette.routing import BaseRoute
 
 from cofio import query
-from cofio.errors import EncoderUnavailable, Overloaded, VectorStoreUnavailable
+from cofio.errors import Overloaded
 from cofio.http.cached import CACHE_HEADER, KnownBodies, content_of, with_time
 from cofio.http.problems import (
     BodyTooLarge,
@@ -53,6 +53,7 @@ QueryBody = Annotated[
 
 
 PATH: Final = "/api/v2/query"
+DEGRADED_HEADER: Final = "X-Cofio-Degraded"
 
 
 def add_routes(
@@ -72,12 +73,17 @@ def add_routes(
         # Read before the question is asked: an answer that is newer than its version is only lost to the cache.
         version = runtime.live.current.version
         content = runtime.cache.get(question, version)
+        headers: dict[str, str] = {}
         if content is not None:
             json, way = with_time(content, time.perf_counter() - started), "hit"
         else:
-            json, way = to_json(await query.recall(runtime, question)), "miss"
-            runtime.cache.put(question, version, content_of(json))
-        return Response(json, media_type="application/json", headers={CACHE_HEADER: way})
+            answer = await query.recall(runtime, question)
+            json, way = to_json(answer), "miss"
+            if answer.degraded:
+                headers[DEGRADED_HEADER] = ", ".join(part.code for part in answer.missing)
+            else:
+                runtime.cache.put(question, version, content_of(json))
+        return Response(json, media_type="application/json", headers={CACHE_HEADER: way, **headers})
 
     router.post(
         PATH,
@@ -85,7 +91,9 @@ def add_routes(
         description=(
             "Direct results of each level, memories that the question woke beyond them (each with the path "
             "from its seed), bridges to other meetings, and the confidence that the memory holds an answer. "
-            "Equal questions get equal answers as long as nothing was ingested or deleted."
+            "Equal questions get equal answers as long as nothing was ingested or deleted. Where the vector store or "
+            "the encoder does not answer, the other channels do: the answer is `degraded`, and `missing` says what "
+            "it had to do without."
         ),
         tags=["query"],
         response_model=None,
@@ -96,7 +104,11 @@ def add_routes(
                     CACHE_HEADER: {
                         "description": "Was the answer there already.",
                         "schema": {"type": "string", "enum": ["hit", "miss"]},
-                    }
+                    },
+                    DEGRADED_HEADER: {
+                        "description": "Codes of what a degraded answer had to do without; absent otherwise.",
+                        "schema": {"type": "string"},
+                    },
                 },
             },
             **describe(
@@ -111,8 +123,6 @@ def add_routes(
                 TooManyItems,
                 RateLimited,
                 Overloaded,
-                EncoderUnavailable,
-                VectorStoreUnavailable,
             ),
         },
     )(limit(ask))

@@ -47,6 +47,11 @@ class Outbox:
                         await _bring_up_to_date(self._database, self._index, level, owed)
                 self._paid = int(rows[-1]["seq"])
 
+    async def doubt(self) -> None:
+        """What was paid and not struck off is owed again: the index may have lost it."""
+        async with self._paying:
+            self._paid = self._struck
+
     async def strike(self) -> None:
         """What was paid before the call survives a power cut, and is owed no more."""
         paid = self._paid

@@ -147,6 +147,10 @@ class VectorIndex(Protocol):
         """Which engine answers: `edge` or `server`."""
         ...
 
+    async def ready(self) -> None:
+        """The engine answers and has its collections; what was missing of them is there, and empty."""
+        ...
+
     async def upsert(self, level: Level, points: Sequence[Point]) -> None:
         """The points are in the index, vectors and payloads replaced where the ids were there before.
 

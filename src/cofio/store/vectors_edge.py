@@ -48,7 +48,8 @@ DELETE_POINTS: Final = 4096
 SCROLL_POINTS: Final = 10_000
 LOCK_WAIT_S: Final = 5.0  # how long a directory may stay locked, by an engine that is just dying
 OPENING_WAIT_S: Final = 600.0  # a log that was never flushed is replayed as a whole
-REPLY_WAIT_S: Final = 120.0
+REPLY_WAIT_S: Final = 10.0
+LONG_WAIT_S: Final = 120.0  # for what reads or writes whole files
 
 INDEXING_POINTS: Final = 10_000  # that many are scanned in about a millisecond
 INDEXING_SHARE: Final = 0.02  # of all points; a large index is copied and merged less often
@@ -120,8 +121,8 @@ class EdgeIndex:
 
         Raises `StoreInUse` if another process goes on holding the directory for `lock_wait_s`,
         `VectorStoreUnavailable` if what lies there cannot be read or has vectors of another kind. A request
-        that has no answer after `reply_wait_s` costs the engine its process, and its caller
-        `VectorStoreUnavailable`.
+        that has no answer after `reply_wait_s` (one that writes whole files: `LONG_WAIT_S`) costs the engine its
+        process, and its caller `VectorStoreUnavailable`.
         """
         index = cls(
             directory,
@@ -144,6 +145,9 @@ class EdgeIndex:
     def process_id(self) -> int | None:
         """The id of the serving engine's process, None while there is none."""
         return self._process.process_id if self._process is not None and self._process.alive else None
+
+    async def ready(self) -> None:
+        await self._ask(child.Count())
 
     async def upsert(self, level: Level, points: Sequence[Point]) -> None:
         batch = await asyncio.to_thread(checked_points, points)  # 15 µs a point would hold up the loop
@@ -208,11 +212,11 @@ class EdgeIndex:
     async def clear(self) -> None:
         async with self._writing:
             await _end(self._building)  # it would bring back what is cleared
-            await self._ask(child.Clear())
+            await self._ask(child.Clear(), wait_s=max(self._reply_wait_s, LONG_WAIT_S))
             self._left = dict.fromkeys(Level, 0)
 
     async def flush(self) -> None:
-        await self._ask(child.Flush())
+        await self._ask(child.Flush(), wait_s=max(self._reply_wait_s, LONG_WAIT_S))
 
     async def aclose(self) -> None:
         self._closed = True
@@ -311,7 +315,7 @@ class EdgeIndex:
     async def _copy(self, name: str) -> None:
         """The generation `name` holds what the current one does; nothing is written meanwhile."""
         process = await self._ready()
-        await process.ask(child.Flush(), wait_s=self._reply_wait_s)
+        await process.ask(child.Flush(), wait_s=max(self._reply_wait_s, LONG_WAIT_S))
         current = self._directory / self._current()
         await _in_thread(lambda: generations.copy(current, self._directory / name))
         if self._process is not process or not process.alive:
@@ -324,7 +328,7 @@ class EdgeIndex:
         builder = await self._open_engine(name, niceness=BUILDER_NICENESS)
         try:
             await builder.ask(child.Optimize(), wait_s=BUILD_WAIT_S)
-            await builder.ask(child.Close(), wait_s=self._reply_wait_s)
+            await builder.ask(child.Close(), wait_s=max(self._reply_wait_s, LONG_WAIT_S))
         finally:
             await builder.kill()
         await _in_thread(lambda: generations.sync(self._directory / name))
@@ -338,7 +342,7 @@ class EdgeIndex:
         async with self._writing:
             while journal.waiting:  # by callers that left
                 await self._replay(heir, journal)
-            await heir.ask(child.Flush(), wait_s=self._reply_wait_s)
+            await heir.ask(child.Flush(), wait_s=max(self._reply_wait_s, LONG_WAIT_S))
             try:
                 await _in_thread(lambda: generations.make_current(self._directory, name))
             except OSError:
@@ -373,9 +377,9 @@ class EdgeIndex:
         if generations.current(self._directory) != name:
             shutil.rmtree(self._directory / name, ignore_errors=True)
 
-    async def _ask(self, request: child.Request) -> object:
+    async def _ask(self, request: child.Request, *, wait_s: float | None = None) -> object:
         process = await self._ready()
-        return await process.ask(request, wait_s=self._reply_wait_s)
+        return await process.ask(request, wait_s=wait_s or self._reply_wait_s)
 
     async def _ready(self) -> Process:
         """The engine's process, started if there is none; callers at the same time share one start."""

@@ -51,35 +51,29 @@ class ServerIndex:
         self._closed = False
 
     @classmethod
-    async def open(
+    def at(
         cls, url: str, *, api_key: str | None = None, prefer_grpc: bool = True, timeout_s: float = 10
     ) -> Self:
-        """The server answers and has the three collections, created where they were missing.
+        """The index on the server at `url`, which is not asked yet: call `ready` for that.
 
-        Raises `VectorStoreUnavailable` if it does not answer within `timeout_s` (rounded up to whole seconds,
-        as the client wants it), or if a collection is there with vectors of another size or distance.
+        A call that has no answer within `timeout_s` (rounded up to whole seconds, as the client wants it) raises
+        `VectorStoreUnavailable`.
         """
-        client = AsyncQdrantClient(
-            url=url,
-            api_key=api_key,
-            prefer_grpc=prefer_grpc,
-            timeout=math.ceil(timeout_s),
-            check_compatibility=False,  # it asks the server in the constructor, where it would block the loop
+        return cls(
+            AsyncQdrantClient(
+                url=url,
+                api_key=api_key,
+                prefer_grpc=prefer_grpc,
+                timeout=math.ceil(timeout_s),
+                check_compatibility=False,  # it asks the server in the constructor, where it would block the loop
+            )
         )
-        try:
-            return await cls.over(client)
-        except VectorStoreUnavailable:
-            await client.close()
-            raise
 
-    @classmethod
-    async def over(cls, client: AsyncQdrantClient) -> Self:
-        """The index over a client that is open already, which is closed with it; raises as `open` does."""
-        index = cls(client)
-        async with index._answering():
+    async def ready(self) -> None:
+        """As the interface says; also raises `VectorStoreUnavailable` for vectors of another size or distance."""
+        async with self._answering():
             for level in COLLECTIONS:
-                await index._ensure(level)
-        return index
+                await self._ensure(level)
 
     async def upsert(self, level: Level, points: Sequence[Point]) -> None:
         batch = await asyncio.to_thread(checked_points, points)  # 15 µs a point would hold up the loop

@@ -1,0 +1,84 @@
+"""A circuit breaker: who does not answer is asked no more, until somebody in the background found that it does again.
+
+Own code, because the libraries (purgatory, pybreaker, circuitbreaker) let users' calls find out after a pause, each
+of which waits for its deadline once more. Here a call is either answered or refused at once, and the pauses with
+jitter between the tries of the background are tenacity's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+
+from cofio.errors import VectorStoreUnavailable
+
+# One failure may be an engine that died and is there again with the next call; three in a row are none.
+FAILURES: Final = 3
+
+_log = structlog.get_logger(__name__)
+
+
+class Breaker:
+    """Stands before the vector store: *closed* while calls may go through, *open* while they may not.
+
+    It opens after `FAILURES` calls in a row that failed, or when it is told to, and closes only when it is told to.
+    """
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._opened = asyncio.Event()
+        self.reason: str | None = None
+        """Why it is open, None while it is closed."""
+        self.times_opened = 0
+
+    @contextlib.asynccontextmanager
+    async def calling(self, wait_s: float | None = None) -> AsyncIterator[None]:
+        """The block's calls are counted as one, which fails where it raises `VectorStoreUnavailable` or takes `wait_s`.
+
+        Raises `VectorStoreUnavailable`: at once while the breaker is open, for a block that took too long, and
+        what the block itself raised.
+        """
+        if self.reason is not None:
+            raise VectorStoreUnavailable(
+                f"The vector store is left alone until it answers again: {self.reason}"
+            )
+        try:
+            async with asyncio.timeout(wait_s):
+                yield
+        except TimeoutError as error:
+            refusal = VectorStoreUnavailable(f"The vector store did not answer within {wait_s:g} s.")
+            self._failed(refusal.detail)
+            raise refusal from error
+        except VectorStoreUnavailable as error:
+            self._failed(error.detail)
+            raise
+        self._failures = 0
+
+    def open(self, reason: str) -> None:
+        """No call goes through any more."""
+        if self.reason is None:
+            self.times_opened += 1
+            _log.warning("vector_store_left_alone", reason=reason)
+        self.reason = reason
+        self._opened.set()
+
+    def close(self) -> None:
+        """Calls go through again."""
+        if self.reason is not None:
+            _log.info("vector_store_answers_again")
+        self._failures = 0
+        self.reason = None
+        self._opened.clear()
+
+    async def opened(self) -> None:
+        """Returns once the breaker is open."""
+        await self._opened.wait()
+
+    def _failed(self, reason: str) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES:
+            self.open(reason)

@@ -1,0 +1,64 @@
+"""Who fails three times in a row is asked no more, until somebody says otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cofio.errors import InvalidInput, VectorStoreUnavailable
+from cofio.store.breaker import FAILURES, Breaker
+
+
+async def fail(breaker: Breaker) -> None:
+    with pytest.raises(VectorStoreUnavailable, match="no answer"):
+        async with breaker.calling():
+            raise VectorStoreUnavailable("no answer")
+
+
+async def test_it_opens_after_failures_in_a_row_only() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES - 1):
+        await fail(breaker)
+    async with breaker.calling():
+        pass
+    for _ in range(FAILURES - 1):
+        await fail(breaker)
+    assert breaker.reason is None
+    await fail(breaker)
+    assert breaker.reason == "no answer"
+    assert breaker.times_opened == 1
+
+
+async def test_an_open_one_lets_nobody_through_until_it_is_closed() -> None:
+    breaker = Breaker()
+    waiting = asyncio.create_task(breaker.opened())
+    breaker.open("gone")
+    await waiting
+    reached = False
+    with pytest.raises(VectorStoreUnavailable, match="gone"):
+        async with breaker.calling():
+            reached = True
+    assert not reached
+    breaker.close()
+    for _ in range(FAILURES - 1):
+        await fail(breaker)
+    assert breaker.reason is None
+
+
+async def test_a_call_that_takes_too_long_has_failed() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES):
+        with pytest.raises(VectorStoreUnavailable, match=r"within 0\.01 s"):
+            async with breaker.calling(0.01):
+                await asyncio.sleep(60)
+    assert breaker.reason is not None
+
+
+async def test_other_errors_say_nothing_about_the_store() -> None:
+    breaker = Breaker()
+    for _ in range(2 * FAILURES):
+        with pytest.raises(InvalidInput):
+            async with breaker.calling():
+                raise InvalidInput
+    assert breaker.reason is None
