@@ -73,6 +73,24 @@ def test_group_by_key_is_a_stable_sort() -> None:
     assert start.tolist() == [0, 2, 3, 6, 6]
 
 
+def test_terms_and_mentions_of_the_living_are_grouped() -> None:
+    pairs = np.zeros((4, 6), np.int32)
+    pairs[:, 0], pairs[:, 2] = [0, 0, 1, 2], [3, 1, 9, 2]
+    start, out, rows = np.zeros(4, np.int64), np.empty(4, np.int32), np.zeros(3, np.int64)
+    alive = np.array([True, False, True])
+    n = kernels.group_terms(pairs, np.array([2, 0, 0, 2], np.int32), alive, start, out, rows)
+    assert (out[:n].tolist(), start.tolist(), rows.tolist()) == ([1, 0, 3], [0, 1, 1, 3], [1, 0, 5])
+
+    of_concept, of_row = (np.zeros(4, np.int64) for _ in range(2))
+    found, concepts = np.empty((2, 5), np.int32)
+    n, things = kernels.group_mentions(
+        np.array([1, 0, 1, 2, 0], np.int32), np.array([2, 0, 0, 2, 1], np.int32), np.array([True, False, True]),
+        np.array([True, True, False]), np.array([False, True, False]), of_concept, found, of_row, concepts,
+    )  # fmt: skip
+    assert (found[:n].tolist(), of_concept.tolist()) == ([0, 2, 0], [0, 1, 3, 3])
+    assert (concepts[:things].tolist(), of_row.tolist()) == ([0], [0, 1, 1, 1])
+
+
 def test_around_stays_inside_the_meeting_and_lists_each_turn_once() -> None:
     turns = np.array([3, 4, 5], np.int32)
     first, last = np.array([0, 0, 5], np.int32), np.array([5, 5, 10], np.int32)
@@ -100,18 +118,19 @@ def test_says_finds_every_term_of_a_row() -> None:
 
 
 def test_edges_go_both_ways_and_leave_out_the_dead() -> None:
-    start = np.zeros(6, np.int64)
-    target, weight = np.empty(18, np.int32), np.empty(18, np.float32)
+    start = np.zeros(7, np.int64)
+    target, weight = np.empty(20, np.int32), np.empty(20, np.float32)
     used = kernels.link(
         3, np.array([0, 0, 1], np.int32), np.array([True, False]), np.array([0, 0, 1], np.int32),
-        np.array([0.5, 0.5], np.float32), np.float32(0.7), np.array([1], np.int32), np.array([4], np.int32),
-        np.array([0.8], np.float32), start, target, weight,
+        np.array([0.5, 0.5], np.float32), np.float32(0.7), np.array([0, 1, 1, 1]), np.array([0], np.int32), 5,
+        np.array([0.6], np.float32), np.array([1], np.int32), np.array([4], np.int32), np.array([0.8], np.float32),
+        start, target, weight,
     )  # fmt: skip
     edges = {
         (v, int(target[e]), round(float(weight[e]), 2))
-        for v in range(5)
+        for v in range(6)
         for e in range(start[v], start[v + 1])
     }
-    one_way = {(0, 1, 0.7), (0, 3, 0.5), (1, 3, 0.5), (1, 4, 0.8)}
+    one_way = {(0, 1, 0.7), (0, 3, 0.5), (1, 3, 0.5), (0, 5, 0.6), (1, 4, 0.8)}
     assert edges == one_way | {(b, a, w) for a, b, w in one_way}
-    assert used == 8
+    assert used == 10

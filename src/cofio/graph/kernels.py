@@ -664,14 +664,63 @@ def group_by_key(keys, n_keys, start, order):
 
 
 @njit(cache=True, nogil=True)
+def group_terms(pairs, pair_term, alive, start, out, rows):
+    """The pairs of living meetings by term: those of term t are `out[start[t]:start[t+1]]`, ascending; returns how many.
+
+    `rows[t]` becomes the number of rows that say t. `start` (terms + 1) and `rows` come in zeroed.
+    """
+    for i in range(pair_term.size):
+        if alive[pairs[i, 0]]:
+            start[pair_term[i] + 1] += 1
+            rows[pair_term[i]] += pairs[i, 2]
+    for t in range(start.size - 1):
+        start[t + 1] += start[t]
+    cursor = start[:-1].copy()
+    for i in range(pair_term.size):
+        if alive[pairs[i, 0]]:
+            out[cursor[pair_term[i]]] = i
+            cursor[pair_term[i]] += 1
+    return start[-1]
+
+
+@njit(cache=True, nogil=True)
+def group_mentions(concept, row, rows_alive, concept_alive, person, start, out_rows, row_start, out_concepts):
+    """Living mentions both ways, in their order; returns how many there are, and how many are not of persons.
+
+    The rows of concept c are `out_rows[start[c]:start[c+1]]`; the concepts of row r, persons left out, are
+    `out_concepts[row_start[r]:row_start[r+1]]`. Both starts come in zeroed.
+    """
+    for i in range(concept.size):
+        if rows_alive[row[i]] and concept_alive[concept[i]]:
+            start[concept[i] + 1] += 1
+            if not person[concept[i]]:
+                row_start[row[i] + 1] += 1
+    for c in range(start.size - 1):
+        start[c + 1] += start[c]
+    for r in range(row_start.size - 1):
+        row_start[r + 1] += row_start[r]
+    cursor, row_cursor = start[:-1].copy(), row_start[:-1].copy()
+    for i in range(concept.size):
+        if rows_alive[row[i]] and concept_alive[concept[i]]:
+            out_rows[cursor[concept[i]]] = row[i]
+            cursor[concept[i]] += 1
+            if not person[concept[i]]:
+                out_concepts[row_cursor[row[i]]] = concept[i]
+                row_cursor[row[i]] += 1
+    return start[-1], row_start[-1]
+
+
+@njit(cache=True, nogil=True)
 def link(
-    n_rows, meeting_of_row, alive, context_of_row, part_weight, next_weight, source, target, weight, start, out_target, out_weight,
+    n_rows, meeting_of_row, alive, context_of_row, part_weight, next_weight, row_concept_start, row_concepts, first_concept,
+    concept_weight, source, target, weight, start, out_target, out_weight,
 ):  # fmt: skip
     """The edges of best-first activation as CSR, each in both directions, a node's strongest first; returns how many.
 
-    Rows of living meetings are joined to the next of their meeting and to their context (node `n_rows` + its number,
-    weight `part_weight` of it); `source[i]`–`target[i]` are the other edges. `start` (nodes + 1) comes in zeroed;
-    `out_target` and `out_weight` have room for all: 4 a row and 2 an edge.
+    Rows of living meetings are joined to the next of their meeting, to their context (node `n_rows` + its number, weight
+    `part_weight` of it) and to their concepts (node `first_concept` + number, weight `concept_weight` of it);
+    `source[i]`–`target[i]` are the other edges. `start` (nodes + 1) comes in zeroed; `out_target` and `out_weight` have
+    room for all: 4 a row, 2 a mention and 2 an edge.
     """
     for sweep in range(2):
         if sweep == 1:
@@ -696,6 +745,15 @@ def link(
                 if following:
                     _put(row, row + 1, next_weight, start, out_target, out_weight)
                     _put(row + 1, row, next_weight, start, out_target, out_weight)
+            for p in range(row_concept_start[row], row_concept_start[row + 1]):
+                concept = first_concept + row_concepts[p]
+                if sweep == 0:
+                    start[row + 1] += 1
+                    start[concept + 1] += 1
+                else:
+                    w = concept_weight[row_concepts[p]]
+                    _put(row, concept, w, start, out_target, out_weight)
+                    _put(concept, row, w, start, out_target, out_weight)
         for i in range(source.size):
             if sweep == 0:
                 start[source[i] + 1] += 1

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from cofio.graph import kernels
 from cofio.graph.blocks import (
-    PAIR_SIZE,
     PAIR_TERM,
     Int16s,
     Lexicon,
@@ -300,7 +299,7 @@ class Ledger:
         order = np.empty(definitions[0].size, np.int64)
         kernels.group_by_key(definitions[0], n, definition_start, order)
         edge_start, edge_target, edge_weight = self._edges(
-            view, rows_alive, (row_concept_start, row_concepts), definitions, n, c, p
+            view, rows_alive, (concept_start, row_concept_start, row_concepts), definitions, n, c, p
         )
         self._rows_by_id = self._rows_by_id.grown(view["ids"], rows_alive)
         names = [self._terms_of_speaker.get(speaker, ()) for speaker in range(len(self.lexicons.speakers))]
@@ -353,62 +352,59 @@ class Ledger:
 
     def _terms(self, pairs: Int32s, pair_term: Int32s) -> tuple[Int64s, Int32s, Int64s]:
         """(start, pairs of each term, rows that say each term), of living meetings."""
-        living = np.flatnonzero(self._alive[pairs[:, 0]]).astype(np.int32)
-        terms = pair_term[living]
         start = np.zeros(len(self.lexicons.terms) + 1, np.int64)
-        order = np.empty(living.size, np.int64)
-        kernels.group_by_key(terms, start.size - 1, start, order)
-        rows = np.bincount(terms, weights=pairs[living, PAIR_SIZE], minlength=start.size - 1).astype(np.int64)
-        return start, living[order], rows
+        rows = np.zeros(start.size - 1, np.int64)
+        of_term = np.empty(pair_term.size, np.int32)
+        n = kernels.group_terms(pairs, pair_term, self._alive, start, of_term, rows)
+        return start, of_term[:n], rows
 
     def _mentions(
         self, concept: Int32s, row: Int32s, rows_alive: Bools
     ) -> tuple[Int64s, Int32s, Int64s, Int32s]:
         """The rows of each concept, and the concepts of each row but persons: (start, rows, start, concepts)."""
-        kept = rows_alive[row] & self._concept_alive[concept]
-        concept, row = concept[kept], row[kept]
         start = np.zeros(self._concept_alive.size + 1, np.int64)
-        order = np.empty(concept.size, np.int64)
-        kernels.group_by_key(concept, start.size - 1, start, order)
-        thing = ~self._concept_person[concept]
         row_start = np.zeros(rows_alive.size + 1, np.int64)
-        row_order = np.empty(int(thing.sum()), np.int64)
-        kernels.group_by_key(row[thing], rows_alive.size, row_start, row_order)
-        return start, row[order], row_start, concept[thing][row_order]
+        rows, concepts = np.empty((2, concept.size), np.int32)
+        n, things = kernels.group_mentions(
+            concept,
+            row,
+            rows_alive,
+            self._concept_alive,
+            self._concept_person,
+            start,
+            rows,
+            row_start,
+            concepts,
+        )
+        return start, rows[:n], row_start, concepts[:things]
 
     def _edges(
         self,
         view: Mapping[str, np.ndarray],
         rows_alive: Bools,
-        concepts_of_row: tuple[Int64s, Int32s],
+        mentions: tuple[Int64s, Int64s, Int32s],
         definitions: tuple[Int64s, Int64s],
         n: int,
         c: int,
         p: int,
     ) -> tuple[Int64s, Int32s, Float32s]:
         """CSR of the edges in both directions. A hub passes on less: weights fall with the fan √log₂(2 + degree)."""
-        start, mentioned = concepts_of_row
-        fan = np.sqrt(np.log2(2.0 + np.bincount(mentioned, minlength=p)))
+        concept_start, row_concept_start, row_concepts = mentions
+        fan = np.sqrt(np.log2(2.0 + np.diff(concept_start)))
         answers = _answers(view["answer_row"], view["answer_target"], view["nodes"], rows_alive)
-        groups = (
-            (
-                np.repeat(np.arange(n), np.diff(start)),
-                mentioned.astype(np.int64) + n + c,
-                MENTION_WEIGHT / fan[mentioned],
-            ),
-            (*answers, np.full(answers[0].size, ANSWER_WEIGHT)),
-            (*definitions, np.full(definitions[0].size, DEFINITION_WEIGHT)),
+        source, target = (np.concatenate((answers[i], definitions[i])).astype(np.int32) for i in (0, 1))
+        weight = np.repeat(
+            np.array((ANSWER_WEIGHT, DEFINITION_WEIGHT), np.float32), (answers[0].size, definitions[0].size)
         )
-        source, target = (np.concatenate([group[i] for group in groups]).astype(np.int32) for i in (0, 1))
-        weight = np.concatenate([group[2] for group in groups]).astype(np.float32)
         size = view["context_last"] - view["context_first"]
-        room = 4 * n + 2 * source.size
+        room = 4 * n + 2 * row_concepts.size + 2 * source.size
         edge_start = np.zeros(n + c + p + 1, np.int64)
         edge_target, edge_weight = np.empty(room, np.int32), np.empty(room, np.float32)
         used = kernels.link(
             n, view["meeting_of_row"], self._alive, view["context_of_row"],
-            (PART_OF_WEIGHT / np.sqrt(np.log2(2.0 + size))).astype(np.float32), np.float32(NEXT_WEIGHT), source, target,
-            weight, edge_start, edge_target, edge_weight,
+            (PART_OF_WEIGHT / np.sqrt(np.log2(2.0 + size))).astype(np.float32), np.float32(NEXT_WEIGHT),
+            row_concept_start, row_concepts, n + c, (MENTION_WEIGHT / fan).astype(np.float32), source, target, weight,
+            edge_start, edge_target, edge_weight,
         )  # fmt: skip
         return edge_start, edge_target[:used], edge_weight[:used]
 
