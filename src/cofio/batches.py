@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import orjson
 import structlog
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from cofio.errors import CofioError
+from cofio.errors import CofioError, EncoderUnavailable, StoreUnavailable
 from cofio.ingest import ingest
 from cofio.records import MeetingInput, Operation
 from cofio.runtime import Runtime
@@ -20,6 +21,18 @@ from cofio.store import operations
 _log = structlog.get_logger(__name__)
 
 _POLL_S: Final = 0.2
+
+# A full disk or a busy database is no fault of the meeting: the batch waits, more and more patiently.
+_patiently = retry(
+    retry=retry_if_exception_type(StoreUnavailable), wait=wait_random_exponential(multiplier=0.5, max=30)
+)
+# What the encoder fails on again and again is perhaps one of the meeting's texts.
+_some_times = retry(
+    retry=retry_if_exception_type(EncoderUnavailable),
+    wait=wait_random_exponential(multiplier=0.5, max=10),
+    stop=stop_after_attempt(5),
+    reraise=True,
+)
 
 
 async def submit(runtime: Runtime, meetings: Sequence[MeetingInput]) -> str:
@@ -53,16 +66,24 @@ async def work(runtime: Runtime) -> None:
     """Unfinished batches are ingested, oldest first, and new ones as they come in; runs until it is cancelled."""
     while True:
         runtime.batch_waiting.clear()
-        for operation_id in await operations.unfinished_operations(runtime.database):
-            await _run(runtime, operation_id)
+        await _finish_all(runtime)
         await runtime.batch_waiting.wait()
+
+
+@_patiently
+async def _finish_all(runtime: Runtime) -> None:
+    """Every batch is finished; begun again after a failure, it goes on where it was."""
+    for operation_id in await operations.unfinished_operations(runtime.database):
+        await _run(runtime, operation_id)
 
 
 async def _run(runtime: Runtime, operation_id: str) -> None:
     for pending in await operations.start_operation(runtime.database, operation_id):
         payload = await asyncio.to_thread(orjson.loads, pending.payload)
         try:
-            receipt = await ingest(runtime, _meeting(payload))
+            receipt = await _some_times(ingest)(runtime, _meeting(payload))
+        except StoreUnavailable:
+            raise
         except CofioError as error:
             result = {
                 "code": error.code,

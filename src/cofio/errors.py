@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+MAKE_ROOM: Final = "Nothing of this request was stored; what was stored before is safe and can be read. Make room, then send it again."
 
 
 class CofioError(Exception):
@@ -101,6 +103,24 @@ class Unavailable(CofioError):
     """A part of the service that this request needs is not available."""
 
     code = "unavailable"
+
+
+class StoreUnavailable(Unavailable):
+    """The database cannot be read or written."""
+
+    code = "store_unavailable"
+
+
+class StoreBusy(StoreUnavailable):
+    """Another writer holds the database; try again shortly."""
+
+    code = "store_busy"
+
+
+class StorageFull(StoreUnavailable):
+    """The disk is full."""
+
+    code = "storage_full"
 
 
 class VectorStoreUnavailable(Unavailable):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -144,8 +143,6 @@ async def _probe(
         status: Status = "ok" if reason is None else "degraded"
     except CofioError as error:
         status, reason = without, error.detail
-    except sqlite3.Error as error:
-        status, reason = without, f"{type(error).__name__}: {error}"
     except TimeoutError:
         status, reason = without, f"it did not answer within {_PATIENCE_S:g} s"
     elapsed_ms = (time.perf_counter() - started) * 1000

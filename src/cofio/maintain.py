@@ -77,7 +77,10 @@ async def get_memory(runtime: Runtime, memory_id: str) -> MemoryDetail:
 
 
 async def delete_meeting(runtime: Runtime, meeting_id: str) -> Deletion:
-    """Nothing of the meeting is left in the truth, the index, the graph or the cache; raises `NotFound`."""
+    """Nothing of the meeting is left in the truth, the index, the graph or the cache; raises `NotFound`.
+
+    What the index and the database's log cannot let go of now (one is away, the other is being read), goes soon.
+    """
     async with runtime.exclusive(meeting_id):
         deletion = await meetings.delete_meeting(runtime.database, meeting_id)
         await runtime.settle(wait_s=runtime.settings.vector_timeout_s)

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from cofio.cache import AnswerCache
 from cofio.embed.batcher import Batcher
 from cofio.embed.onnx import OnnxEncoder, TextEncoder
-from cofio.errors import InvalidSettings, StoreInUse, Unavailable, VectorStoreUnavailable
+from cofio.errors import InvalidSettings, StoreInUse, StoreUnavailable, Unavailable, VectorStoreUnavailable
 from cofio.livegraph import LiveGraph
 from cofio.records import VECTOR_DIMENSIONS, Filters, Level
 from cofio.settings import Settings
@@ -147,7 +147,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         index = await opening
         outbox = Outbox(database, index)
         stack.push_async_callback(_strike, outbox)
-        stack.push_async_callback(live.save)
+        stack.push_async_callback(_save, live)
         runtime = Runtime(
             settings=settings,
             database=database,
@@ -165,7 +165,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             await runtime.restore_index()
         except VectorStoreUnavailable as error:
             runtime.breaker.open(error.detail)
-        for task in (_keep_index(runtime), _keep_snapshot(runtime.live)):
+        for task in (_keep(runtime), _keep_snapshot(runtime.live)):
             stack.push_async_callback(_stop, asyncio.create_task(task))
         yield runtime
 
@@ -223,8 +223,8 @@ async def _close(opening: asyncio.Task[VectorIndex]) -> None:
         await opening.result().aclose()
 
 
-async def _keep_index(runtime: Runtime) -> None:
-    """What the index owes to the disk is struck off now and then, and a store that was left alone is tried again."""
+async def _keep(runtime: Runtime) -> None:
+    """A vector store that was left alone is tried again; now and then debts are paid and struck off, and the log is kept short."""
     attempts = AsyncRetrying(
         retry=retry_if_exception_type((Unavailable, StoreInUse)),
         wait=wait_random_exponential(multiplier=RESTORE_S, max=LONGEST_RESTORE_S),
@@ -236,14 +236,18 @@ async def _keep_index(runtime: Runtime) -> None:
         if runtime.breaker.reason is not None:
             await asyncio.sleep(RESTORE_S)
             await attempts(runtime.restore_index)
-        elif not await runtime.outbox.owed() or await runtime.settle():
-            await _strike(runtime.outbox)
+        try:
+            if not await runtime.outbox.owed() or await runtime.settle():
+                await _strike(runtime.outbox)
+            await runtime.database.tidy()
+        except StoreUnavailable as error:
+            _log.warning("store_not_tidied", reason=error.detail)
 
 
 async def _strike(outbox: Outbox) -> None:
     try:
         await outbox.strike()
-    except VectorStoreUnavailable as error:
+    except Unavailable as error:
         _log.warning("index_not_flushed", reason=error.detail)
 
 
@@ -256,7 +260,15 @@ async def _keep_snapshot(live: LiveGraph) -> None:
         quiet = quiet + RETRY_S if version == seen else 0.0
         seen = version
         if version - live.saved_version >= SNAPSHOT_CHANGES or quiet == SNAPSHOT_QUIET_S:
-            await live.save()
+            await _save(live)
+
+
+async def _save(live: LiveGraph) -> None:
+    try:
+        await live.save()
+    except (OSError, StoreUnavailable) as error:
+        # It only spares the next start some reading; the one that lies there is still good for that.
+        _log.warning("graph_snapshot_not_saved", reason=str(error))
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -34,7 +34,7 @@ _DAMAGED: Final = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.B
 def save(state: LedgerState, version: int, stamp: str, path: Path) -> None:
     """`path` holds the state of the truth's `version`, replaced as a whole or not at all.
 
-    `stamp` is a fingerprint of the truth at that version.
+    `stamp` is a fingerprint of the truth at that version. Raises `OSError`.
     """
     arrays: dict[str, NDArray[Any]] = {
         **{f"column.{name}": array for name, array in state.columns.items()},
@@ -53,11 +53,15 @@ def save(state: LedgerState, version: int, stamp: str, path: Path) -> None:
         "label": _bytes(_label(version, stamp)),
     }
     beside = path.with_suffix(".new")
-    with beside.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)  # where the disk is full, half a snapshot must not take the last of it
+        raise
 
 
 def saved_version(path: Path) -> tuple[int, str] | None:

@@ -15,10 +15,13 @@ from starlette.exceptions import HTTPException
 
 from cofio import batches, ingest
 from cofio.errors import (
+    EncoderUnavailable,
     InvalidInput,
     MetadataTooDeep,
     MetadataTooLarge,
     Overloaded,
+    StorageFull,
+    StoreBusy,
     TooManyMeetings,
     TooManyParticipants,
     TranscriptTooLong,
@@ -172,6 +175,9 @@ def add_routes(router: APIRouter, limit: Callable[[Callable[..., Any]], Callable
                 RateLimited,
                 Overloaded,
                 Unavailable,
+                EncoderUnavailable,
+                StoreBusy,
+                StorageFull,
             ),
         },
         openapi_extra={"requestBody": _BODY},

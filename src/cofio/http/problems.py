@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from slowapi.errors import RateLimitExceeded
 from starlette.exceptions import HTTPException
 
 from cofio.errors import (
+    MAKE_ROOM,
     CofioError,
     EncoderUnavailable,
     InvalidInput,
@@ -25,6 +27,8 @@ from cofio.errors import (
     ModelMissing,
     NotFound,
     Overloaded,
+    StorageFull,
+    StoreBusy,
     StoreInUse,
     StoreTooNew,
     Unavailable,
@@ -177,6 +181,8 @@ TABLE: Final[Mapping[type[CofioError], Mapped]] = {
     Overloaded: Mapped(status=503, retry_after_s=1),
     Unavailable: Mapped(status=503, retry_after_s=5),
     EncoderUnavailable: Mapped(status=503, retry_after_s=5),
+    StoreBusy: Mapped(status=503, retry_after_s=1),
+    StorageFull: Mapped(status=507, retry_after_s=60),
     ModelMissing: Mapped(status=503),
     StoreInUse: Mapped(status=503),
     StoreTooNew: Mapped(status=500),
@@ -360,6 +366,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(RateLimitExceeded, _on_rate_limit)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -408,6 +415,13 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     else:
         refusal = InternalError()
     return _answer(request, refusal, error.headers)
+
+
+async def _on_os_error(request: Request, error: Exception) -> Response:
+    # Large uploads are kept in the folder for temporary files while they come in.
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _answer(request, StorageFull(f"{StorageFull.title()}. {MAKE_ROOM}"))
+    raise error
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import queue
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, cast
 
 import aiosql
 import aiosqlite
+import structlog
 import yoyo
 from aiosql.adapters.aiosqlite import AioSQLiteAdapter
 
-from cofio.errors import StoreTooNew, Unavailable
+from cofio.errors import MAKE_ROOM, StorageFull, StoreBusy, StoreTooNew, StoreUnavailable, Unavailable
 
 
 class _OneTrip(AioSQLiteAdapter):
@@ -74,17 +75,24 @@ queries: Final[Any] = aiosql.from_path(
     str(resources.files("cofio.store") / "sql"), cast("Any", _OneTrip), mandatory_parameters=False
 )
 
+_log = structlog.get_logger(__name__)
+
 _MIGRATIONS: Final = str(resources.files("cofio.store") / "migrations")
 _READERS: Final = 4
+# How long a writer waits for those of this process that came before, and then for other processes.
+TURN_WAIT_S: Final = 30.0
+_BUSY_WAIT_MS: Final = 10_000
+_SCRUB_WAIT_MS: Final = 250
+LONGEST_LOG_BYTES: Final = 64 * 1024 * 1024
 
 # FULL: a commit that was acknowledged survives a power cut, not only a kill. secure_delete: what a deletion
 # removes is overwritten, so that nothing of it stays behind in the file.
-_PRAGMAS: Final = """
+_PRAGMAS: Final = f"""
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
 PRAGMA secure_delete = ON;
-PRAGMA busy_timeout = 10000;
+PRAGMA busy_timeout = {_BUSY_WAIT_MS};
 PRAGMA temp_store = MEMORY;
 """
 
@@ -109,6 +117,7 @@ class Database:
         self._of_threads: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         for connection in of_threads:
             self._of_threads.put(connection)
+        self._unscrubbed = False
 
     @classmethod
     async def open(cls, path: Path) -> Database:
@@ -126,34 +135,55 @@ class Database:
         return cls(path, writer, readers, of_threads)
 
     async def aclose(self) -> None:
-        """Every connection is closed; what was committed is in the main file."""
+        """Every connection is closed; what was committed is in the main file, unless there is no room for it."""
         async with self._writing:
             for reader in self._all_readers:
                 await reader.close()
             for _ in range(_READERS):
                 (await asyncio.to_thread(self._of_threads.get)).close()
-            await self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with suppress(sqlite3.OperationalError):  # a full disk: what was committed is safe in the log
+                await self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             await self._writer.close()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[aiosqlite.Connection]:
-        """The writer inside one transaction: committed when the block ends, undone when it raises."""
-        async with self._writing:
-            await self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                await self._writer.commit()
-            except BaseException:
-                await asyncio.shield(self._writer.rollback())
-                raise
+        """The writer inside one transaction: committed when the block ends, undone when it raises.
+
+        Raises `StoreBusy` where others go on writing for too long, `StorageFull` or `StoreUnavailable`.
+        """
+        async with self._turn():
+            with _told(self.path):
+                try:
+                    await self._writer.execute("BEGIN IMMEDIATE")
+                    yield self._writer
+                    await self._writer.commit()
+                except BaseException:
+                    # Of a caller that left while it waited for BEGIN too: the thread may still get that done.
+                    await asyncio.shield(self._writer.rollback())
+                    raise
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(TURN_WAIT_S):
+                await self._writing.acquire()
+        except TimeoutError as error:
+            raise StoreBusy(
+                f"Other writers of this process held the database for {TURN_WAIT_S:g} s."
+            ) from error
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[aiosqlite.Connection]:
-        """A reader that sees one state of the truth for the whole block."""
+        """A reader that sees one state of the truth for the whole block; raises `StoreUnavailable`."""
         connection = await self._readers.get()
         try:
-            await connection.execute("BEGIN")
-            yield connection
+            with _told(self.path):
+                await connection.execute("BEGIN")
+                yield connection
         finally:
             await asyncio.shield(connection.rollback())
             self._readers.put_nowait(connection)
@@ -166,17 +196,48 @@ class Database:
         """What `rows` returns, read in the calling thread, which waits: for threads that work on one request."""
         connection = self._of_threads.get()
         try:
-            return connection.execute(query.sql, values).fetchall()
+            with _told(self.path):
+                return connection.execute(query.sql, values).fetchall()
         finally:
             self._of_threads.put(connection)
 
-    async def scrub(self) -> None:
-        """The write-ahead log is empty: what was deleted is gone from it too."""
-        async with self._writing:
-            await self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    async def scrub(self) -> bool:
+        """The write-ahead log is empty: what was deleted is gone from it too.
+
+        False where readers or a full disk are in the way; `tidy` will try again then.
+        """
+        self._unscrubbed = True
+        try:
+            await self._empty_log()
+        except StoreUnavailable as error:
+            _log.warning("log_not_emptied", reason=error.detail)
+        return not self._unscrubbed
+
+    async def tidy(self) -> None:
+        """The write-ahead log holds nothing that was deleted, and is no longer than `LONGEST_LOG_BYTES`.
+
+        SQLite begins the log anew only in a moment in which nobody reads it; where somebody always does, it would
+        grow for ever. Raises `StoreUnavailable`.
+        """
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if self._unscrubbed or (await asyncio.to_thread(log.stat)).st_size > LONGEST_LOG_BYTES:
+            await self._empty_log()
+
+    async def _empty_log(self) -> None:
+        async with self._turn():
+            with _told(self.path):
+                # Readers that stay for long must not hold up the writers.
+                await self._writer.execute(f"PRAGMA busy_timeout = {_SCRUB_WAIT_MS}")
+                try:
+                    result = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+                finally:
+                    await self._writer.execute(f"PRAGMA busy_timeout = {_BUSY_WAIT_MS}")
+            ((busy, _, _),) = result
+            if not busy:
+                self._unscrubbed = False
 
     async def ping(self) -> None:
-        """The database answers a read; raises `sqlite3.Error` if not."""
+        """The database answers a read; raises `StoreUnavailable` if not."""
         async with self.read() as connection:
             await queries.version(connection)
 
@@ -190,6 +251,34 @@ class Database:
         """The version of the truth: it grows with every committed change."""
         async with self.read() as connection:
             return int(await queries.version(connection))
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What SQLite raises inside is raised as the error that it means to a user."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # without what the code says beyond the kind
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                raise StoreBusy(
+                    f"Another process has been writing to the database {path.name} for {_BUSY_WAIT_MS / 1000:g} s. "
+                    "Nothing of this request was stored; send it again."
+                ) from error
+            case sqlite3.SQLITE_FULL:
+                raise StorageFull(f"The disk of {path.parent} is full. {MAKE_ROOM}") from error
+            case (
+                sqlite3.SQLITE_IOERR
+                | sqlite3.SQLITE_READONLY
+                | sqlite3.SQLITE_CANTOPEN
+                | sqlite3.SQLITE_CORRUPT
+                | sqlite3.SQLITE_NOTADB
+            ):
+                raise StoreUnavailable(
+                    f"The database {path.name} cannot be read or written: {error}. Look after its disk, "
+                    "or restore a backup."
+                ) from error
+        raise
 
 
 async def _connect(path: Path) -> aiosqlite.Connection:
