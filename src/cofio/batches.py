@@ -51,9 +51,12 @@ async def operation(runtime: Runtime, operation_id: str) -> Operation:
 
 
 async def watch(runtime: Runtime, operation_id: str) -> AsyncIterator[Operation]:
-    """The operation now, and again whenever it has moved on, until it is finished; raises `NotFound`."""
+    """The operation now, and again whenever it has moved on, until it is finished; raises `NotFound`.
+
+    A process that was told to stop lets its watchers go: they can watch the next one.
+    """
     last: Operation | None = None
-    while last is None or last.finished_at is None:
+    while last is None or (last.finished_at is None and not runtime.draining.is_set()):
         current = await operations.read_operation(runtime.database, operation_id)
         if current != last:
             yield current

@@ -52,7 +52,7 @@ class Runtime:
     """The open stores, the encoder, the current graph and the cache of one process.
 
     `writing` holds one lock a meeting that is being written, so that two ingests of one meeting take turns;
-    `batch_waiting` wakes the worker of `cofio.batches`.
+    `batch_waiting` wakes the worker of `cofio.batches`; `draining` is set when the process was told to stop.
     """
 
     settings: Settings
@@ -66,6 +66,7 @@ class Runtime:
     outbox: Outbox
     writing: dict[str, asyncio.Lock] = field(default_factory=dict)
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def settle(self, *, wait_s: float | None = None) -> bool:
         """The graph holds all that was committed, and so does the vector index if it answers.

@@ -39,6 +39,16 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address that the service listens on.")
     port: int = Field(default=8000, ge=1, le=65535, description="TCP port that the service listens on.")
+    drain_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds that the service, told to stop, still takes requests while /health/ready says 503, so that a load balancer can turn away.",
+    )
+    stop_grace_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds that requests in flight have when the service takes no more; then they are cut off.",
+    )
     data_dir: Path = Field(
         default=Path("data/store"),
         description="Folder of the stores: the database, the embedded vector store and the graph snapshot.",

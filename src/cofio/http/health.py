@@ -75,7 +75,12 @@ async def live() -> Response:
     responses={200: {"model": Health}, **describe(NotReady)},
 )
 async def ready(runtime: OpenRuntime) -> Response:
-    """200 if no part is down, else a problem that names the parts; where one is degraded, `reasons` says why."""
+    """200 if no part is down and the service was not told to stop, else a problem that says why not.
+
+    Where a part is degraded, `reasons` says why.
+    """
+    if runtime.draining.is_set():
+        raise NotReady("The service is stopping; ask another one, or this one when it is back.")
     parts = await measure_health(runtime, encode=False)
     if down := [part for part in parts if part.status == "down"]:
         raise NotReady("; ".join(f"{part.name} is down: {part.reason}" for part in down))

@@ -1,0 +1,165 @@
+"""A service that is told to stop answers what it took, and what it put off is done by the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+from conftest import ROOT, free_port
+
+from cofio.runtime import DATABASE_NAME
+
+PATH = "/api/v2/query"
+
+
+class Service:
+    """A process of its own with the real model."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / f"log-{self.port}"
+        command = [sys.executable, "-m", "cofio", "serve", "--port", str(self.port)]
+        command += ["--data-dir", str(folder / "store")]
+        told = {f"COFIO_{name.upper()}": str(value) for name, value in settings.items()}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, "COFIO_QUERY_RATE": "", "COFIO_INGEST_RATE": "", **told},
+            )
+        deadline = time.monotonic() + 120
+        while self.ready() != 200:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, "the service did not become ready"
+            time.sleep(0.1)
+
+    def ready(self) -> int | None:
+        """The status of /health/ready, None where nobody takes the connection."""
+        try:
+            return httpx.get(f"{self.url}/health/ready", timeout=30).status_code
+        except httpx.ConnectError:
+            return None
+
+    def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        return httpx.post(f"{self.url}{path}", json=body, timeout=120)
+
+    def busy(self) -> int:
+        """How many requests are being answered, this one left out."""
+        text = httpx.get(f"{self.url}/metrics", timeout=30).text
+        (value,) = [line.split()[1] for line in text.splitlines() if line.startswith("api_active_requests ")]
+        return int(float(value)) - 1
+
+    def meetings(self) -> dict[str, int]:
+        """The number of episodes of each stored meeting by its title."""
+        answer = httpx.get(f"{self.url}/api/v2/meetings?limit=200", timeout=30).json()
+        return {each["title"]: each["memories_by_level"]["L2"] for each in answer["meetings"]}
+
+
+@contextlib.contextmanager
+def service(folder: Path, **settings: object) -> Iterator[Service]:
+    started = Service(folder, **settings)
+    try:
+        yield started
+    finally:
+        started.process.kill()
+        started.process.wait()
+
+
+def meeting(name: str, lines: int) -> dict[str, Any]:
+    said = [
+        f"Ann: In week {line} of {name} we talked about crane {line * 7} and its gear."
+        for line in range(lines)
+    ]
+    return {"title": name, "external_id": name, "transcript": "\n".join(said)}
+
+
+def test_what_was_taken_is_answered_and_what_was_put_off_is_done_later(tmp_path: Path) -> None:
+    turned_away = threading.Event()
+    asked = 0
+
+    def ask(reader: int) -> None:
+        nonlocal asked
+        while not turned_away.is_set():
+            answer = running.post(PATH, {"query": f"What about crane {reader} {asked}?"})
+            assert answer.status_code == 200, answer.text
+            asked += 1
+
+    with service(tmp_path, drain_s=1.5) as running, ThreadPoolExecutor(12) as threads:
+        batch = running.post("/ingest", {"meetings": [meeting(f"later {i}", 60) for i in range(20)]})
+        assert batch.status_code == 202
+        stored = [threads.submit(running.post, "/ingest", meeting(f"now {i}", 120)) for i in range(4)]
+        readers = [threads.submit(ask, reader) for reader in range(4)]
+        while running.busy() < 6:
+            time.sleep(0.01)
+        running.process.send_signal(signal.SIGTERM)
+        # As a load balancer does: it sends nothing more to who is not ready, and what it has sent is answered.
+        statuses = set()
+        while (status := running.ready()) == 200:
+            statuses.add(status)
+        assert status == 503
+        late = running.post(PATH, {"query": "Is anybody still there?"})
+        turned_away.set()
+        assert late.status_code == 200
+        while running.ready() is not None:
+            time.sleep(0.05)
+        assert [each.result().status_code for each in stored] == [200] * 4
+        for reader in readers:
+            reader.result()
+        assert running.process.wait(60) == 0, running.log.read_text()
+        assert "Traceback" not in running.log.read_text()
+    assert asked > 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "store" / DATABASE_NAME)) as truth:
+        ((pending,),) = truth.execute("SELECT count(*) FROM operation_meetings WHERE status = 'pending'")
+    assert pending > 0, "the batch was done before the service stopped"
+    with service(tmp_path) as again:
+        deadline = time.monotonic() + 120
+        while (state := httpx.get(f"{again.url}{batch.json()['status_url']}").json())["finished_at"] is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert (state["status"], state["done"]) == ("succeeded", 20)
+        assert again.meetings() == {
+            **{f"now {i}": 120 for i in range(4)},
+            **{f"later {i}": 60 for i in range(20)},
+        }
+
+
+def test_what_takes_too_long_is_cut_off_and_leaves_nothing(tmp_path: Path) -> None:
+    with service(tmp_path, stop_grace_s=0.5) as running, ThreadPoolExecutor(1) as threads:
+        assert running.post("/ingest", meeting("short", 4)).status_code == 200
+        cut_off = threads.submit(running.post, "/ingest", meeting("long", 6000))
+        while running.busy() < 1:
+            time.sleep(0.01)
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(60) == 0, running.log.read_text()
+        assert isinstance(cut_off.exception(), httpx.TransportError) or cut_off.result().status_code == 500
+    with service(tmp_path) as again:
+        assert again.meetings() == {"short": 4}
+
+
+def test_a_second_signal_ends_it_at_once_without_loss(tmp_path: Path) -> None:
+    with service(tmp_path, drain_s=600) as running, ThreadPoolExecutor(1) as threads:
+        assert running.post("/ingest", meeting("short", 4)).status_code == 200
+        threads.submit(running.post, "/ingest", meeting("long", 6000))
+        while running.busy() < 1:
+            time.sleep(0.01)
+        running.process.send_signal(signal.SIGTERM)
+        while running.ready() != 503:
+            time.sleep(0.01)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(10) == -signal.SIGTERM
+    with service(tmp_path) as again:
+        assert again.meetings() == {"short": 4}
