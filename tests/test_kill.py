@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-import numpy as np
+import pytest
+from drills import kill
+from drills.broken import ORDERS
+from drills.faults import Fault
+from drills.verify import References
 from hash_encoder import HashEncoder
 
 from cofio.batches import submit, watch, work
-from cofio.ingest import ingest
 from cofio.maintain import doctor
 from cofio.records import MeetingInput
 from cofio.runtime import open_runtime
@@ -22,30 +26,7 @@ from cofio.settings import Settings
 from cofio.store.operations import read_operation
 
 TESTS = Path(__file__).parent
-
-_WRITER = """
-import asyncio, sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-from hash_encoder import HashEncoder
-from cofio.ingest import ingest
-from cofio.maintain import delete_meeting
-from cofio.runtime import open_runtime
-from cofio.settings import Settings
-from test_kill import meeting
-
-async def main():
-    async with open_runtime(Settings(data_dir=Path({store!r})), HashEncoder()) as runtime:
-        print("open", flush=True)
-        for i in range({first}, {first} + 400):
-            receipt = await ingest(runtime, meeting(i))
-            print("stored", i, flush=True)
-            if i % 4 == 3:
-                await delete_meeting(runtime, receipt.meeting_id)
-                print("deleted", i, flush=True)
-
-asyncio.run(main())
-"""
+MEETINGS = 8
 
 _WORKER = """
 import asyncio, sys
@@ -79,46 +60,67 @@ def meeting(i: int) -> MeetingInput:
     )
 
 
-async def test_acknowledged_meetings_survive_kills(tmp_path: Path) -> None:
-    rng = random.Random(5)
-    store = tmp_path / "store"
-    stored: set[int] = set()
-    deleted: set[int] = set()
-    last = -1
-    for run in range(4):
-        script = _WRITER.format(tests=str(TESTS), store=str(store), first=400 * run)
-        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        time.sleep(rng.uniform(0.3, 1.5))
-        process.send_signal(signal.SIGKILL)
-        for line in process.stdout:
-            if line.endswith("\n"):
-                verb, number = line.split()
-                (stored if verb == "stored" else deleted).add(int(number))
-                last = int(number)
-        process.stdout.close()
-        process.wait()
-    assert stored, "the writer was killed before it had stored anything"
-    async with open_runtime(Settings(data_dir=store), HashEncoder()) as runtime:
-        assert (await doctor(runtime, repair=False)).problems == ()
-        graph = runtime.live.current
-        rows = np.diff(graph.meeting_rows)
-        heads = {head.title: rows[i] for i, head in graph.living.items()}
-        for i in stored - deleted:
-            # The delete of the last one may have been under way, and done, without its word getting out.
-            assert heads.get(f"Sync {i}", 4 if i % 4 == 3 else 0) == 4, (
-                f"meeting {i} is incomplete (last {last})"
-            )
-        assert not {f"Sync {i}" for i in deleted} & heads.keys()
-        assert set(heads.values()) == {4}, "a meeting is there in part"
-        async with (
-            runtime.database.read() as connection,
-            connection.execute("PRAGMA integrity_check") as cursor,
-        ):
-            assert [tuple(row) async for row in cursor] == [("ok",)]
-        again = await ingest(runtime, meeting(min(stored - deleted)))
-        assert again.outcome == "unchanged"
+@pytest.fixture(scope="module")
+def lives() -> Iterator[ForkServerContext]:
+    with kill.lives() as context:
+        yield context
+
+
+@pytest.fixture(scope="module")
+def references(lives: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> References:
+    return kill.refer(lives, tmp_path_factory.mktemp("reference") / "store", MEETINGS)
+
+
+def core(
+    lives: ForkServerContext, references: References, store: Path, order: str | None = None
+) -> kill.Core:
+    return kill.Core(context=lives, store=store, references=references, rng=random.Random(7), order=order)
+
+
+def test_nothing_is_lost_when_writers_are_killed(
+    lives: ForkServerContext, references: References, tmp_path: Path
+) -> None:
+    drilled = core(lives, references, tmp_path / "store")
+    for _ in range(8):
+        drilled.live()
+    drilled.live_to_the_end()
+    assert drilled.tally.problems == []
+    assert drilled.tally.kills.total() >= 6
+    assert drilled.tally.acknowledged > 0
+
+
+def test_nothing_is_lost_when_services_are_killed(
+    lives: ForkServerContext, references: References, tmp_path: Path
+) -> None:
+    drilled = core(lives, references, tmp_path / "store")
+    for _ in range(2):
+        drilled.serve()
+    assert drilled.tally.problems == []
+    assert drilled.tally.kills.total() == 2
+    assert drilled.tally.verified >= 2
+
+
+def test_a_store_can_be_opened_after_a_kill_in_a_migration(
+    lives: ForkServerContext, references: References, tmp_path: Path
+) -> None:
+    drilled = core(lives, references, tmp_path / "store")
+    for point in ("migration: applied, not noted", "migration: noted, not committed"):
+        drilled.live_until(Fault(point=point, hit=2, group=True))
+        assert drilled.tally.kills[point] == 1
+    drilled.live_to_the_end()
+    assert drilled.tally.problems == []
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_wrong_order_is_caught(
+    order: str, lives: ForkServerContext, references: References, tmp_path: Path
+) -> None:
+    drilled = core(lives, references, tmp_path / "store", order)
+    for hit in range(2, 12):
+        drilled.live_until(Fault(point=ORDERS[order].exposed_at, hit=hit, group=True))
+        if drilled.tally.problems:
+            break
+    assert drilled.tally.problems
 
 
 async def test_an_accepted_batch_is_finished_after_a_kill(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from types import ModuleType
 from typing import Final
 
 from cofio.provenance import commit
+from drills import kill
 from drills.figures import PAGE, Circumstances, machine, page, record, tell
 
-DRILLS: Final[Mapping[str, ModuleType]] = {}
+DRILLS: Final[Mapping[str, ModuleType]] = {"kill": kill}
 
 
 def main(arguments: Sequence[str]) -> int:

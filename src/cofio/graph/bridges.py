@@ -191,7 +191,7 @@ class _Linked:
     @classmethod
     def of(cls, graph: MemoryGraph, anchors: Int32s, rows: Int32s) -> _Linked:
         both = np.concatenate((anchors, rows))
-        turns = max(graph.row_of_turn.size, 1)
+        turns = max(int(graph.meeting_totals[graph.alive, 0].sum()), 1)  # the dead count for nothing
         term_end, terms = _rare_terms(graph, both, max(LEAST_RARE, RARE_SHARE * turns))
         idf = np.log(1.0 + turns / np.maximum(graph.term_rows[terms], 1))
         start = graph.row_concept_start

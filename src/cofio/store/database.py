@@ -297,7 +297,7 @@ def _connect_here(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(path: Path) -> None:
-    """Applies what is missing of `migrations/`, each file in its own transaction."""
+    """Applies what is missing of `migrations/`, each file with its note in one transaction."""
     backend = yoyo.get_backend(f"sqlite:///{path}")
     try:
         known = yoyo.read_migrations(_MIGRATIONS)
@@ -307,7 +307,12 @@ def _migrate(path: Path) -> None:
                 f"The database {path} has {len(unknown)} migration(s) that this version of cofio does not know. "
                 "Start the version that wrote it, or restore an older backup."
             )
-        # The directory lock already keeps others out; yoyo's own lock would outlive a killed process.
-        backend.apply_migrations(backend.to_apply(known))
+        for migration in backend.to_apply(known):
+            # yoyo's own `apply` notes a migration in a transaction of its own: a kill between the two would leave a
+            # store that no version can open. The directory lock already keeps others out; yoyo's own lock would
+            # outlive a killed process.
+            with backend.transaction():
+                migration.process_steps(backend, "apply")
+                backend.mark_one(migration)
     finally:
         backend.connection.close()
