@@ -87,6 +87,12 @@ class MetadataTooDeep(TooLarge):
     code = "metadata_too_deep"
 
 
+class InvalidVector(InvalidInput):
+    """A vector is not what a memory's vector must be."""
+
+    code = "invalid_vector"
+
+
 class NotFound(CofioError):
     """There is nothing under this id."""
 

@@ -152,9 +152,11 @@ def _contexts(
     contexts = []
     for place, ((first, last), label) in enumerate(zip(bounds, labels, strict=True)):
         gain = np.minimum(1.0, words[first:last] / 20.0).astype(np.float32)
+        if not gain.any():  # nothing but "!!!" and smiles
+            gain[:] = 1.0
         vector = gain @ full[first:last] / max(float(gain.sum()), 1e-6)
         norm = float(np.linalg.norm(vector[:SEMANTIC_DIMENSIONS]))
-        vector[:SEMANTIC_DIMENSIONS] /= norm if norm > 1e-9 else 1.0
+        vector[:SEMANTIC_DIMENSIONS] /= max(norm, 1e-9)
         vector[SEMANTIC_DIMENSIONS:] = np.clip(vector[SEMANTIC_DIMENSIONS:], 0.0, 1.0)
         central = _central(
             first, last, words, full @ np.append(vector[:SEMANTIC_DIMENSIONS], np.zeros(16, np.float32))

@@ -12,8 +12,9 @@ from typing import Final
 import numpy as np
 
 from cofio.embed.onnx import Load, TextEncoder
-from cofio.errors import EncoderUnavailable, Overloaded
+from cofio.errors import EncoderUnavailable, InvalidVector, Overloaded
 from cofio.records import Float32s
+from cofio.vector_rules import are_unit
 
 # So many calls for questions in a row while an import waits; then one of its pieces has its turn, so that a storm of
 # questions slows imports down but does not stop them.
@@ -111,7 +112,7 @@ class Batcher:
                 continue
             texts = [text for job in jobs for text in job.texts]
             try:
-                vectors = await loop.run_in_executor(self._threads, self._encoder.encode, texts)
+                vectors = await loop.run_in_executor(self._threads, _encoded, self._encoder, texts)
             except asyncio.CancelledError:
                 for job in jobs:
                     if not job.done.done():
@@ -158,6 +159,15 @@ class Batcher:
                         self._imports.append(lane)
                     return job
         return None
+
+
+def _encoded(encoder: TextEncoder, texts: Sequence[str]) -> Float32s:
+    vectors = encoder.encode(texts)
+    if vectors.shape != (len(texts), encoder.dimension) or not are_unit(vectors).all():
+        raise InvalidVector(
+            "The encoder gave a vector that is not finite, or whose norm is not 1.", field="vector"
+        )
+    return vectors
 
 
 def _waiting(lane: Iterable[_Job]) -> int:

@@ -15,6 +15,7 @@ from cofio.graph.ids import Ids, packed
 from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Float32s, Int32s, Int64s, MemoryType
 from cofio.text.terms import stems
 from cofio.text.titles import names, title_key
+from cofio.vector_rules import read_vectors
 
 # Utterances of fewer words ("Yeah, right.") neither send nor carry activation (lab 1 §1).
 TURN_WORDS: Final = 5
@@ -177,10 +178,10 @@ def build_block(
     """The arrays of a meeting, from its rows in the order of their positions.
 
     `answers` holds (row id of the answer, row id of the question). Terms and names not met before are added to the
-    lexicons. Cost: the words of the meeting, and turns × 25 × 384 for the norms.
+    lexicons. Raises `InvalidVector` for a vector that no memory may have. Cost: the words of the meeting, and turns × 25 × 384 for the norms.
     """
     n = len(episodes)
-    vectors = _stack([episode.vector for episode in episodes])
+    vectors = read_vectors([e.memory_id for e in episodes], [e.vector for e in episodes])
     words = np.fromiter((episode.words for episode in episodes), np.int32, n)
     title = head.title if head.document else None
     said_terms, said_row, said_count, length = _said(episodes, title, lexicons.terms)
@@ -293,9 +294,3 @@ def _pairs(
 def _centroid(gain: Float32s, vectors: Float32s) -> Float32s:
     total = gain @ vectors if gain.size else np.zeros(VECTOR_DIMENSIONS, np.float32)
     return np.asarray(total / max(float(np.linalg.norm(total[:SEMANTIC_DIMENSIONS])), 1e-9), np.float32)
-
-
-def _stack(blobs: Sequence[bytes]) -> Float32s:
-    return (
-        np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), VECTOR_DIMENSIONS).astype(np.float32)
-    )

@@ -32,6 +32,7 @@ from cofio.graph.ids import IdIndex, packed
 from cofio.graph.scratch import ScratchPool
 from cofio.records import VECTOR_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s, Int64s
 from cofio.text.terms import WORD, bare_word, name_words, stems
+from cofio.vector_rules import read_vectors
 
 # Weights of the edges along which best-first activation travels. Steps in time decay as kernel M does;
 # the others are set so that a path through a concept of two mentions weighs as much as three steps in time.
@@ -239,9 +240,10 @@ class Ledger:
             number = self._concept_of_memory.pop(memory_id, None)
             if number is not None:
                 alive[number] = False
+        given = fixed_point(read_vectors([row.memory_id for row in rows], [row.vector for row in rows]))
         starts = self.columns["meeting_rows"].view()
         mentions: list[tuple[int, int]] = []
-        for row in rows:
+        for row, vector in zip(rows, given, strict=True):
             known = self._concept_of_memory.get(row.memory_id)
             head = ConceptHead(
                 memory_id=row.memory_id,
@@ -261,7 +263,7 @@ class Ledger:
                 self._enter_concept(known, head)
             alive[known] = True
             persons[known] = row.kind is ConceptKind.PERSON
-            vectors[known] = fixed_point(np.frombuffer(row.vector, "<f4"))
+            vectors[known] = vector
             for key, position in row.mentions:
                 meeting = self._number_of_key.get(key)
                 if meeting is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +19,13 @@ import structlog
 from numpy.typing import NDArray
 
 import cofio
-from cofio.graph.blocks import MeetingHead
+from cofio.errors import InvalidVector
+from cofio.graph.blocks import VECTOR_SCALE, MeetingHead
 from cofio.graph.csr import ConceptHead
+from cofio.graph.ids import written
 from cofio.graph.ledger import COLUMNS, LedgerState
-from cofio.records import ConceptKind
+from cofio.records import SEMANTIC_DIMENSIONS, ConceptKind
+from cofio.vector_rules import are_unit, check_vectors
 
 _log = structlog.get_logger(__name__)
 
@@ -29,6 +33,7 @@ _log = structlog.get_logger(__name__)
 LAYOUT: Final = 1
 # What reading a damaged file raises: a cut one, one with a wrong checksum, one whose JSON is none.
 _DAMAGED: Final = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
+_CHECKED_ROWS: Final = 1 << 14
 
 
 def save(state: LedgerState, version: int, stamp: str, path: Path) -> None:
@@ -84,7 +89,7 @@ def load(path: Path) -> LedgerState | None:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             text = orjson.loads(file["text"].tobytes())
-            columns = {name: file[f"column.{name}"] for name in COLUMNS}
+            columns = _checked({name: file[f"column.{name}"] for name in COLUMNS})
             return LedgerState(
                 columns=columns,
                 heads=tuple(MeetingHead(**head) for head in text["heads"]),
@@ -103,9 +108,34 @@ def load(path: Path) -> LedgerState | None:
                 concept_vectors=file["concept_vectors"],
                 words={name: tuple(words) for name, words in text["words"].items()},
             )
+    except InvalidVector as error:
+        _log.warning("graph_snapshot_unreadable", reason=error.detail)
+        return None
     except _DAMAGED as error:
         _log.warning("graph_snapshot_unreadable", reason=type(error).__name__)
         return None
+
+
+def _checked(columns: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    """The columns, each of its kind, no number in them NaN, the vectors as vectors must be.
+
+    Raises ValueError or `InvalidVector`. Cost: one pass, a second for a million memories.
+    """
+    for name, (dtype, *shape) in COLUMNS.items():
+        column = columns[name]
+        if column.dtype != dtype or column.shape[1:] != tuple(shape):
+            raise ValueError(f"{name} holds {column.dtype} of shape {column.shape}")
+        if column.dtype.kind == "f" and np.isnan(column).any():
+            raise ValueError(f"{name} holds NaN")
+    vectors, ids = columns["vectors"], columns["ids"]
+    if len(vectors) != len(ids):
+        raise ValueError(f"{len(vectors)} vectors for {len(ids)} memories")
+    for start in range(0, len(vectors), _CHECKED_ROWS):
+        rows = slice(start, start + _CHECKED_ROWS)
+        held = vectors[rows].astype(np.float32) / np.float32(VECTOR_SCALE)
+        if not are_unit(held[:, :SEMANTIC_DIMENSIONS]).all() or (held[:, SEMANTIC_DIMENSIONS:] < 0.0).any():
+            check_vectors(written(ids[rows]), held)  # which says whose
+    return columns
 
 
 def _label(version: int, stamp: str) -> dict[str, object]:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 from slowapi.errors import RateLimitExceeded
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from cofio.errors import (
     MAKE_ROOM,
@@ -24,6 +25,7 @@ from cofio.errors import (
     EncoderUnavailable,
     InvalidInput,
     InvalidSettings,
+    InvalidVector,
     ModelMissing,
     NotFound,
     Overloaded,
@@ -171,6 +173,7 @@ class Mapped:
 TABLE: Final[Mapping[type[CofioError], Mapped]] = {
     CofioError: Mapped(status=500),
     InvalidInput: Mapped(status=422),
+    InvalidVector: Mapped(status=500),  # no client sends vectors
     MalformedBody: Mapped(status=400),
     BodyTooLarge: Mapped(status=413),
     UnsupportedMediaType: Mapped(status=415),
@@ -408,8 +411,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     elif error.status_code == 404:
         refusal = NoSuchRoute("There is nothing at this address; /docs lists what there is.")
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        # Routing names the methods of the first route at this address; there may be one a method.
+        allowed = ", ".join(sorted(_methods_at(request)))
         refusal = MethodNotAllowed(f"This address takes {allowed} only.")
+        return _answer(request, refusal, {"Allow": allowed})
     elif error.status_code < 500:
         refusal = MalformedBody(f"{error.detail}.")
     else:
@@ -422,6 +427,11 @@ async def _on_os_error(request: Request, error: Exception) -> Response:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _answer(request, StorageFull(f"{StorageFull.title()}. {MAKE_ROOM}"))
     raise error
+
+
+def _methods_at(request: Request) -> set[str]:
+    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in routes for method in getattr(route, "methods", None) or ()}
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Final
 
 import aiosqlite
 import numpy as np
@@ -18,6 +18,10 @@ from cofio.memories import MeetingMemories, Memory
 from cofio.records import Deletion, Float32s, Level, MeetingPage, MeetingSummary, MemoryType
 from cofio.store.concepts import refresh_concepts
 from cofio.store.database import Database, queries
+from cofio.vector_rules import check_vectors, read_vectors
+
+# Where a page of meetings ends: the date and the row id of its last one.
+CURSOR: Final = r"([0-9]{4}-[0-9]{2}-[0-9]{2})?\.[0-9]{1,18}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +71,12 @@ async def stored_meeting(database: Database, meeting_id: str) -> StoredMeeting |
         if row is None:
             return None
         episodes = [episode async for episode in queries.episodes_of_meeting(connection, meeting=row["id"])]
+    ids = [episode["memory_id"] for episode in episodes]
     return StoredMeeting(
         key=row["id"],
         content_hash=row["content_hash"],
         format=row["format"],
-        vectors={episode["memory_id"]: np.frombuffer(episode["vector"], "<f4") for episode in episodes},
+        vectors=dict(zip(ids, read_vectors(ids, [episode["vector"] for episode in episodes]), strict=True)),
     )
 
 
@@ -95,7 +100,7 @@ async def project_knowledge(
             concept_key=row["concept_key"],
             memory_id=row["memory_id"],
             content=row["content"],
-            vector=np.frombuffer(row["vector"], "<f4"),
+            vector=read_vectors([row["memory_id"]], [row["vector"]])[0],
             date=date.fromisoformat(row["date"]) if row["date"] else None,
             series=row["series"],
         )
@@ -107,8 +112,12 @@ async def save_meeting(database: Database, record: MeetingRecord, memories: Meet
     """The meeting is stored exactly as `memories` say, with its share in the project's concepts.
 
     One transaction writes the meeting, its memories, edges and mentions, the concepts that they change, the debt
-    to the vector index and one change of version. Memories that it had before and has no more are gone.
+    to the vector index and one change of version. Memories that it had before and has no more are gone. Raises
+    `InvalidVector`, with nothing stored, if one of the memories has a vector that it may not have.
     """
+    kept = [*memories.episodes, *memories.contexts]
+    if kept:
+        check_vectors([memory.memory_id for memory in kept], np.stack([memory.vector for memory in kept]))
     async with database.write() as connection:
         await queries.save_meeting(connection, **_meeting_row(record))
         stored = await queries.meeting(connection, meeting_id=record.meeting_id)
@@ -117,7 +126,6 @@ async def save_meeting(database: Database, record: MeetingRecord, memories: Meet
             (row["memory_id"], row["level"])
             async for row in queries.memory_ids_of_meeting(connection, meeting=key)
         }
-        kept = [*memories.episodes, *memories.contexts]
         gone = before - {(memory.memory_id, int(memory.level)) for memory in kept}
         old_keys = {
             row["concept_key"] async for row in queries.concept_keys_of_meeting(connection, meeting=key)
@@ -351,18 +359,17 @@ async def _summary(connection: aiosqlite.Connection, row: sqlite3.Row) -> Meetin
 
 
 def _write_cursor(row: sqlite3.Row) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([row["date"] or "", row["id"]])).decode()
+    return f"{row['date'] or ''}.{row['id']}"
 
 
 def _read_cursor(cursor: str) -> tuple[str, int]:
-    try:
-        after_date, after_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return str(after_date), int(after_id)
-    except (ValueError, TypeError, binascii.Error) as error:
+    if not re.fullmatch(CURSOR, cursor):
         raise InvalidInput(
             "The cursor is not one that a page of meetings gave; leave it out to start at the first page.",
             field="cursor",
-        ) from error
+        )
+    after_date, _, after_id = cursor.partition(".")
+    return after_date, int(after_id)
 
 
 async def episode_texts(database: Database) -> Mapping[str, str]:

@@ -17,8 +17,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from cofio.errors import InvalidInput
-from cofio.records import FEATURE_DIMENSIONS, SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Filters, Float32s, Level
+from cofio.errors import InvalidInput, InvalidVector
+from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Filters, Float32s, Level
+from cofio.vector_rules import are_unit, check_vectors
 
 COLLECTIONS: Final[Mapping[Level, str]] = MappingProxyType(
     {
@@ -35,7 +36,6 @@ FEATURE_SCALE: Final = 1 / 16
 An HNSW graph links what is near *among the stored*. With features as they are, their products (up to 16)
 outweigh the semantic ones (up to 1), and a graph of 100,000 turns found .10 of the ten nearest; so scaled, .997.
 """
-UNIT_TOLERANCE: Final = 1e-3  # how far the norm of the semantic part may be from 1
 
 _CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -211,7 +211,7 @@ def checked_points(points: Sequence[Point]) -> Batch:
         _check_array(point.vector, f"vector of {point.memory_id}")
     rows = [point.vector for point in last.values()]
     vectors = np.stack(rows) if rows else np.empty((0, VECTOR_DIMENSIONS), dtype=np.float32)
-    _check_rows(ids, vectors)
+    check_vectors(ids, vectors)
     vectors[:, SEMANTIC_DIMENSIONS:] *= np.float32(FEATURE_SCALE)
     payloads = tuple(_payload_fields(point.payload) for point in last.values())
     return Batch(ids=ids, vectors=vectors, payloads=payloads)
@@ -227,14 +227,11 @@ def checked_query(vector: Float32s) -> Float32s:
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused just below
         scaled[SEMANTIC_DIMENSIONS:] /= np.float32(FEATURE_SCALE)
     if not np.isfinite(scaled).all():
-        raise InvalidInput(
+        raise InvalidVector(
             "The query vector holds a number that is not finite, or too large.", field="vector"
         )
-    norm = float(np.linalg.norm(vector[:SEMANTIC_DIMENSIONS]))
-    if abs(norm - 1.0) > UNIT_TOLERANCE:
-        raise InvalidInput(
-            f"The semantic part of the query vector has norm {norm:.4g}, not 1.", field="vector"
-        )
+    if not are_unit(vector[None, :SEMANTIC_DIMENSIONS]).all():
+        raise InvalidVector("The semantic part of the query vector has a norm that is not 1.", field="vector")
     return scaled
 
 
@@ -289,26 +286,10 @@ def _check_array(vector: Float32s, what: str) -> None:
     ):
         shape = getattr(vector, "shape", None)
         dtype = getattr(vector, "dtype", type(vector).__name__)
-        raise InvalidInput(
+        raise InvalidVector(
             f"The {what} is {dtype} of shape {shape}; float32 of shape ({VECTOR_DIMENSIONS},) is needed.",
             field="vector",
         )
-
-
-def _check_rows(ids: Sequence[str], vectors: Float32s) -> None:
-    finite = np.isfinite(vectors).all(axis=1)
-    semantic, features = vectors[:, :SEMANTIC_DIMENSIONS], vectors[:, SEMANTIC_DIMENSIONS:]
-    with np.errstate(over="ignore", invalid="ignore"):  # rows that are not finite are refused just below
-        norms = np.linalg.norm(semantic, axis=1)
-        unit = np.abs(norms - 1.0) <= UNIT_TOLERANCE
-        inside = ((features >= 0.0) & (features <= 1.0)).all(axis=1)
-    for wrong, what in (
-        (~finite, "holds a number that is not finite"),
-        (~unit, "has a semantic part whose norm is not 1"),
-        (~inside, f"has one of its {FEATURE_DIMENSIONS} features outside [0, 1]"),
-    ):
-        if wrong.any():
-            raise InvalidInput(f"The vector of {ids[int(np.argmax(wrong))]} {what}.", field="vector")
 
 
 def _payload_fields(payload: Payload) -> Mapping[str, object]:
