@@ -29,7 +29,7 @@ from cofio.http.problems import (
     UnsupportedContentEncoding,
     mapped,
 )
-from cofio.http.schemas import MAX_CURSOR, MAX_FILTER_VALUES, MAX_NAME, MAX_QUERY
+from cofio.http.schemas import MAX_FILTER_VALUES, MAX_NAME, MAX_QUERY
 from cofio.settings import Settings
 
 
@@ -82,7 +82,6 @@ LIMITS: Final = (
         most=MAX_NAME,
         kind=FieldTooLong,
     ),
-    Limit(what="characters of a page's cursor", most=MAX_CURSOR, kind=FieldTooLong),
     Limit(what="values of a filter", most=MAX_FILTER_VALUES, kind=TooManyItems),
 )
 

@@ -47,11 +47,12 @@ from cofio.http.problems import (
     describe,
     invalid,
 )
-from cofio.http.schemas import Accepted, BatchRequest, MeetingRequest
+from cofio.http.schemas import NAME, Accepted, BatchRequest, MeetingRequest
 from cofio.http.state import OpenRuntime
 from cofio.http.wire import answer
 from cofio.records import MeetingInput, Receipt
 from cofio.settings import Settings
+from cofio.text.parse import FORMATS, check_format
 from cofio.text.parse.decode import decode
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -116,19 +117,21 @@ _BODY: Final[dict[str, Any]] = {
                 "properties": {
                     "file": {
                         "type": "array",
+                        "minItems": 1,
                         "items": {"type": "string", "format": "binary"},
                         "description": "Transcript files; also accepted under the name `files`.",
                     },
-                    "title": {"type": "string", "description": "Defaults to the file's name. One file only."},
+                    "title": {**NAME, "description": "Defaults to the file's name. One file only."},
                     "participants": {"type": "string", "description": "Names, separated by commas."},
                     "date": {"type": "string", "format": "date"},
-                    "series": {"type": "string"},
-                    "project": {"type": "string"},
-                    "format": {"type": "string"},
-                    "external_id": {"type": "string", "description": "One file only."},
-                    "metadata": {"type": "string", "description": "A JSON object."},
+                    "series": NAME,
+                    "project": NAME,
+                    "format": {"type": "string", "enum": list(FORMATS)},
+                    "external_id": {**NAME, "description": "One file only."},
+                    "metadata": {"type": "object", "description": "As JSON."},
                 },
-            }
+            },
+            "encoding": {"metadata": {"contentType": "application/json"}},
         },
     },
 }
@@ -216,11 +219,11 @@ def _from_json(body: bytes, settings: Settings) -> tuple[list[MeetingInput], boo
     _check_items(value, settings)
     if not (isinstance(value, dict) and "meetings" in value):
         meeting = _validated(MeetingRequest, value).meeting()
-        check_bounds(meeting, settings)
+        _check_meeting(meeting, settings)
         return [meeting], False
     meetings = [asked.meeting() for asked in _validated(BatchRequest, value).meetings]
     for index, meeting in enumerate(meetings):
-        check_bounds(meeting, settings, f"meetings.{index}.")
+        _check_meeting(meeting, settings, f"meetings.{index}.")
     return meetings, True
 
 
@@ -299,7 +302,7 @@ def _from_files(
         text, warnings = decode(upload.content)
         asked = {"title": title_of(upload.name), **common, "transcript": text}
         meeting = _validated(MeetingRequest, asked).meeting()
-        check_bounds(meeting, settings)
+        _check_meeting(meeting, settings)
         sources.append(SourceFile(meeting=meeting, warnings=tuple(warnings)))
     return sources
 
@@ -327,6 +330,11 @@ def _check_items(value: object, settings: Settings, prefix: str = "") -> None:
             )
         for index, meeting in enumerate(meetings):
             _check_items(meeting, settings, f"meetings.{index}.")
+
+
+def _check_meeting(meeting: MeetingInput, settings: Settings, prefix: str = "") -> None:
+    check_bounds(meeting, settings, prefix)
+    check_format(meeting.format, f"{prefix}format")  # a batch is not read before its answer
 
 
 def _loads(text: bytes, settings: Settings) -> Any:

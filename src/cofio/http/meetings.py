@@ -10,10 +10,11 @@ from pydantic import Field
 from cofio import maintain
 from cofio.errors import InvalidInput, NotFound, Unavailable
 from cofio.http.problems import FieldTooLong, InvalidRequest, describe
-from cofio.http.schemas import MAX_CURSOR, Body, Name
+from cofio.http.schemas import Body, Name
 from cofio.http.state import OpenRuntime
 from cofio.http.wire import answer
 from cofio.records import Deletion, MeetingPage, MeetingSummary
+from cofio.store.meetings import CURSOR
 
 router = APIRouter(prefix="/api/v2/meetings", tags=["meetings"])
 
@@ -24,7 +25,7 @@ class PageRequest(Body):
     limit: int = Field(default=50, ge=1, le=200, description="Meetings on the page at most.")
     cursor: str | None = Field(
         default=None,
-        max_length=MAX_CURSOR,
+        pattern=f"^{CURSOR}$",
         description="`next_cursor` of the page before; without it, the first page.",
     )
     project: Name | None = Field(default=None, description="Only meetings of this project.")

@@ -25,11 +25,11 @@ from pydantic_core import PydanticCustomError
 from cofio.records import Filters, Level, MeetingInput, MemoryType, Question
 from cofio.text.clean import VISIBLE, plain_text
 from cofio.text.features import FEATURES
+from cofio.text.parse import FORMATS
 
 MAX_FILTER_VALUES: Final = 100
 MAX_NAME: Final = 300
 MAX_QUERY: Final = 1000
-MAX_CURSOR: Final = 500
 _NOT_A_DATE: Final = "must be an ISO date or date and time, such as 2025-03-14"
 
 
@@ -43,6 +43,11 @@ def _read_date(value: object) -> object:
     if isinstance(value, date) or value is None:
         return value
     raise PydanticCustomError("not_a_date", _NOT_A_DATE)
+
+
+def _whole(value: object) -> object:
+    """10.0 is the integer 10, in JSON; "10" and true are none."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _visible(value: str) -> str:
@@ -81,8 +86,8 @@ def _one_or_many(item: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, many]})
 
 
-_NAME: Final = {"type": "string", "maxLength": MAX_NAME, "pattern": VISIBLE}
-Name = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_visible), WithJsonSchema(_NAME)]
+NAME: Final[dict[str, Any]] = {"type": "string", "maxLength": MAX_NAME, "pattern": VISIBLE}
+Name = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_visible), WithJsonSchema(NAME)]
 Query = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=MAX_QUERY),
@@ -98,7 +103,7 @@ Names = Annotated[
     tuple[Name, ...],
     BeforeValidator(_listed),
     Field(max_length=MAX_FILTER_VALUES),
-    _one_or_many(_NAME),
+    _one_or_many(NAME),
 ]
 MemoryTypes = Annotated[
     tuple[MemoryType, ...],
@@ -113,7 +118,7 @@ LevelNames = Annotated[
     _one_or_many({"type": "string", "enum": [level.label for level in Level]}),
 ]
 Steer = Annotated[
-    dict[str, Annotated[float, Field(ge=0.0, le=1.0)]],
+    dict[str, Annotated[float, Field(ge=0.0, le=1.0, strict=True)]],
     AfterValidator(_known_features),
     WithJsonSchema(
         {
@@ -154,7 +159,7 @@ class QueryRequest(Body):
     """One question to the memory."""
 
     query: Query = Field(description="The question, 1 to 1000 characters without the white space around it.")
-    limit_per_level: int = Field(
+    limit_per_level: Annotated[int, BeforeValidator(_whole)] = Field(
         default=10, ge=1, le=50, strict=True, description="Direct results of each level."
     )
     enable_activation: bool = Field(
@@ -165,7 +170,7 @@ class QueryRequest(Body):
     enable_bridges: bool = Field(
         default=True, strict=True, description="Look for memories of other meetings."
     )
-    max_activations: int = Field(
+    max_activations: Annotated[int, BeforeValidator(_whole)] = Field(
         default=50, ge=10, le=100, strict=True, description="Activated memories at most."
     )
     filters: QueryFilters | None = Field(default=None, description="What the query may look at.")
@@ -207,7 +212,7 @@ class MeetingRequest(Body):
     date: Day = Field(default=None, description="Day of the meeting; a date and time is read as its day.")
     series: Name | None = Field(default=None, description="The series that the meeting belongs to.")
     project: Name = Field(default="default", description="The project that the meeting belongs to.")
-    format: Name | None = Field(
+    format: Annotated[str, WithJsonSchema({"type": "string", "enum": list(FORMATS)})] | None = Field(
         default=None, description="Format of the transcript; without it, the content decides."
     )
     external_id: Name | None = Field(

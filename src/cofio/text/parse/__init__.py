@@ -41,6 +41,16 @@ _READERS: Final[Mapping[str, Callable[[str], Reading]]] = {
 FORMATS: Final[tuple[str, ...]] = tuple(_READERS)
 
 
+def check_format(format: str | None, field: str = "format") -> None:
+    """Raises UnknownFormat, which names `field`, for the name of a format that is not known; None is fine."""
+    if format is not None and format not in _READERS:
+        raise UnknownFormat(
+            f"The format {format[:40]!r} is not known. Known formats: {', '.join(FORMATS)}. "
+            "Leave `format` out to have it found from the content.",
+            field=field,
+        )
+
+
 def parse_transcript(raw: str | bytes, *, format: str | None = None) -> Transcript:
     """The utterances of `raw` with their speakers and times (seconds), in order, in cleaned text.
 
@@ -50,12 +60,7 @@ def parse_transcript(raw: str | bytes, *, format: str | None = None) -> Transcri
     Raises UnknownFormat (field `format` for an unknown name, `transcript` where nothing fits),
     UnreadableTranscript and EmptyTranscript (field `transcript`).
     """
-    if format is not None and format not in _READERS:
-        raise UnknownFormat(
-            f"The format {format[:40]!r} is not known. Known formats: {', '.join(FORMATS)}. "
-            "Leave `format` out to have it found from the content.",
-            field="format",
-        )
+    check_format(format)
     text, warnings = decode(raw)
     if not text.strip():
         raise EmptyTranscript(
