@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 from conftest import ROOT, free_port
 
-from cofio.runtime import DATABASE_NAME
+from cofio.data_dir import DATABASE_NAME
 
 PATH = "/api/v2/query"
 

@@ -93,6 +93,12 @@ class InvalidVector(InvalidInput):
     code = "invalid_vector"
 
 
+class DamagedBackup(InvalidInput):
+    """The backup is damaged."""
+
+    code = "damaged_backup"
+
+
 class NotFound(CofioError):
     """There is nothing under this id."""
 
@@ -103,6 +109,12 @@ class Overloaded(CofioError):
     """Too much is waiting already; try again shortly."""
 
     code = "overloaded"
+
+
+class BackupUnderWay(Overloaded):
+    """Another backup is being made; try again when it is done."""
+
+    code = "backup_under_way"
 
 
 class Unavailable(CofioError):

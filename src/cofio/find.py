@@ -211,7 +211,7 @@ def _best_concepts(
     base = graph.first_concept
     allowed = bounds.mentions(graph, numbers)
     numbers, scores = numbers[allowed], scores[allowed]
-    order = np.lexsort((numbers, -scores.round(6)))[: question.limit_per_level]
+    order = _best(graph, base + numbers, scores, question.limit_per_level)
     return tuple((base + int(numbers[i]), float(scores[i])) for i in order)
 
 

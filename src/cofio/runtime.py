@@ -7,15 +7,14 @@ import contextlib
 import pkgutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import structlog
-from filelock import FileLock, Timeout
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from cofio.cache import AnswerCache
+from cofio.data_dir import DATABASE_NAME, GRAPH_NAME, VECTORS_NAME, backup_dir, held
 from cofio.embed.batcher import Batcher
 from cofio.embed.onnx import OnnxEncoder, TextEncoder
 from cofio.errors import InvalidSettings, StoreInUse, StoreUnavailable, Unavailable, VectorStoreUnavailable
@@ -23,7 +22,7 @@ from cofio.livegraph import LiveGraph
 from cofio.records import VECTOR_DIMENSIONS, Filters, Level
 from cofio.settings import Settings
 from cofio.store.breaker import Breaker
-from cofio.store.database import Database, queries
+from cofio.store.database import RESTORED, Database, queries
 from cofio.store.outbox import Outbox
 from cofio.store.vectors import VectorIndex
 from cofio.store.vectors_edge import EdgeIndex
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-LOCK_NAME: Final = "cofio.lock"
-DATABASE_NAME: Final = "cofio.sqlite3"
-VECTORS_NAME: Final = "vectors"
-GRAPH_NAME: Final = "graph.npz"
 SERVER_ADAPTER: Final = "cofio.store.vectors_server:ServerIndex"
 RETRY_S: Final = 5.0
 # A vector store that does not answer is tried again after this long, then after ever longer pauses.
@@ -92,7 +87,10 @@ class Runtime:
         Raises `VectorStoreUnavailable`; then nothing has changed, except that some of the debt may be paid.
         """
         await self.index.ready()
-        if await self.database.version() and not any((await self.index.counts()).values()):
+        if await self.database.fact(RESTORED) is not None:
+            await self.index.clear()  # it is of the truth that was here before
+            await self.outbox.owe_everything()
+        elif await self.database.version() and not any((await self.index.counts()).values()):
             # The index was thrown away, or this is a new one: it is owed everything.
             await self.outbox.owe_everything()
         await self.outbox.doubt()
@@ -126,7 +124,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
     `Unavailable`, each with what mends it.
     """
     async with contextlib.AsyncExitStack() as stack:
-        _hold(settings.data_dir, stack)
+        stack.enter_context(held(settings.data_dir))
         # The vector engine starts in a process of its own while the model, the database and the graph are read here.
         opening = asyncio.create_task(_open_index(settings), name="open-index")
         stack.push_async_callback(_close, opening)
@@ -141,7 +139,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             max_wait_s=settings.max_query_wait_s,
         )
         stack.push_async_callback(batcher.aclose)
-        database = await Database.open(settings.data_dir / DATABASE_NAME)
+        database = await Database.open(settings.data_dir / DATABASE_NAME, backup_dir(settings))
         stack.push_async_callback(database.aclose)
         await _check_encoder(database, encoder)
         live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME)
@@ -169,22 +167,6 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         for task in (_keep(runtime), _keep_snapshot(runtime.live)):
             stack.push_async_callback(_stop, asyncio.create_task(task))
         yield runtime
-
-
-def _hold(data_dir: Path, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> None:
-    """This process alone holds the data directory until the stack unwinds; a killed holder lets go by itself."""
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(data_dir / LOCK_NAME)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreInUse(
-            f"Another cofio process holds {data_dir}. Stop it, choose another --data-dir, "
-            "or send requests to it with --url."
-        ) from error
-    except OSError as error:
-        raise Unavailable(f"The data directory {data_dir} cannot be written: {error.strerror}.") from error
-    stack.callback(lock.release)
 
 
 async def _check_encoder(database: Database, encoder: TextEncoder) -> None:

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
         default=Path("data/store"),
         description="Folder of the stores: the database, the embedded vector store and the graph snapshot.",
     )
+    backup_dir: Path | None = Field(
+        default=None, description="Folder of the backups. Unset: `backups` under data_dir."
+    )
     model_dir: Path = Field(
         default=Path("models"),
         description="Folder of the encoder's files, as scripts/setup_model.py places them.",
@@ -128,7 +131,7 @@ class Settings(BaseSettings):
         default="console", description="Log lines for people (console) or for a log collector (json)."
     )
 
-    @field_validator("qdrant_url", "qdrant_api_key", mode="before")
+    @field_validator("backup_dir", "qdrant_url", "qdrant_api_key", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         # TOML has no null, and an environment file often lists a name with nothing behind it.

@@ -17,7 +17,8 @@ from typing import Any, Final, ParamSpec, TypeVar
 import aiosqlite
 from yoyo.backends.base import DatabaseBackend
 
-from cofio import ingest, runtime
+from cofio import ingest
+from cofio.data_dir import GRAPH_NAME
 from cofio.graph import snapshot
 from cofio.livegraph import LiveGraph
 from cofio.store import generations, meetings, operations, vectors_edge_process
@@ -129,7 +130,7 @@ class Points:
 
         @functools.wraps(replace)
         def replaced(path: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
-            if pathlib.Path(target).name == runtime.GRAPH_NAME:
+            if pathlib.Path(target).name == GRAPH_NAME:
                 self.reach(_SNAPSHOT_REPLACED)
             return replace(path, target)
 

@@ -19,10 +19,11 @@ from typing import Final, Literal
 from hash_encoder import HashEncoder
 
 from cofio import batches, livegraph, runtime
+from cofio.data_dir import DATABASE_NAME
 from cofio.errors import NotFound, VectorStoreUnavailable
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting
-from cofio.runtime import DATABASE_NAME, Runtime, open_runtime
+from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.store import operations
 from cofio.store.vectors_edge import EdgeIndex

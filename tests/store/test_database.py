@@ -16,11 +16,12 @@ from hash_encoder import HashEncoder
 from in_process import client
 
 from cofio.batches import submit, watch, work
+from cofio.data_dir import DATABASE_NAME
 from cofio.errors import StorageFull, StoreBusy
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting, doctor
 from cofio.records import MeetingInput
-from cofio.runtime import DATABASE_NAME, Runtime, open_runtime
+from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.store import database
 

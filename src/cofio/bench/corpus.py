@@ -26,13 +26,14 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from cofio.bench.bench import Bench
+from cofio.data_dir import DATABASE_NAME, LOCK_NAME
 from cofio.embed.onnx import Load, OnnxEncoder, TextEncoder
 from cofio.errors import InvalidInput
 from cofio.eval.corpus import MAKERS, meeting_input
 from cofio.eval.datasets import Dataset, read_dataset, read_samples
 from cofio.ingest import ingest
 from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Level, MeetingInput
-from cofio.runtime import DATABASE_NAME, LOCK_NAME, open_runtime
+from cofio.runtime import open_runtime
 from cofio.settings import Settings
 from cofio.show import progress_bar
 from cofio.text.extract import episodes

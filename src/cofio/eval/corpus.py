@@ -18,11 +18,12 @@ import orjson
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from cofio.data_dir import LOCK_NAME
 from cofio.eval.datasets import Dataset, LabelledMeeting, TurnKey
 from cofio.ingest import ingest
 from cofio.memories import named_id
 from cofio.records import Filters, MeetingInput
-from cofio.runtime import LOCK_NAME, Runtime, open_runtime
+from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.show import progress_bar
 from cofio.store.meetings import episode_texts

@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 import cofio
 from cofio import batches
-from cofio.http import health, ingest, meetings, memories, operations, problems, query
+from cofio.http import admin, health, ingest, meetings, memories, operations, problems, query
 from cofio.http.bodies import DecodedBody, SmallJson
 from cofio.http.cached import CachedQueries, KnownBodies
 from cofio.http.limits import admission, limited, open_limiter
@@ -53,7 +53,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
     ingest.add_routes(root, partial(limited, limiter, settings.ingest_rate))
     known = KnownBodies()
     route = query.add_routes(root, partial(limited, limiter, settings.query_rate), known)
-    for router in (root, operations.router, memories.router, meetings.router, health.router):
+    for router in (root, operations.router, memories.router, meetings.router, admin.router, health.router):
         app.include_router(router)
 
     # The last one added is the outermost: the id exists before anything can be refused.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -18,6 +19,7 @@ import yoyo
 from aiosql.adapters.aiosqlite import AioSQLiteAdapter
 
 from cofio.errors import MAKE_ROOM, StorageFull, StoreBusy, StoreTooNew, StoreUnavailable, Unavailable
+from cofio.store.archives import write_archive
 
 
 class _OneTrip(AioSQLiteAdapter):
@@ -84,6 +86,7 @@ TURN_WAIT_S: Final = 30.0
 _BUSY_WAIT_MS: Final = 10_000
 _SCRUB_WAIT_MS: Final = 250
 LONGEST_LOG_BYTES: Final = 64 * 1024 * 1024
+RESTORED: Final = "restored"  # the fact that the vector index was not filled from this database
 
 # FULL: a commit that was acknowledged survives a power cut, not only a kill. secure_delete: what a deletion
 # removes is overwritten, so that nothing of it stays behind in the file.
@@ -120,13 +123,14 @@ class Database:
         self._unscrubbed = False
 
     @classmethod
-    async def open(cls, path: Path) -> Database:
+    async def open(cls, path: Path, backups: Path) -> Database:
         """The database at `path` is open and at the newest schema; a missing file is created.
 
-        Raises `StoreTooNew` if a newer cofio wrote it, `Unavailable` if it cannot be opened.
+        Before the schema of one that holds something is changed, a backup of it is written into `backups`. Raises
+        `StoreTooNew` if a newer cofio wrote it, `Unavailable` if it cannot be opened or saved before.
         """
         try:
-            await asyncio.to_thread(_migrate, path)
+            await asyncio.to_thread(_migrate, path, backups)
             writer = await _connect(path)
             readers = [await _connect(path) for _ in range(_READERS)]
             of_threads = [await asyncio.to_thread(_connect_here, path) for _ in range(_READERS)]
@@ -247,6 +251,11 @@ class Database:
             row = await queries.counts(connection)
         return dict(zip(row.keys(), row, strict=True))
 
+    async def fact(self, name: str) -> str | None:
+        """What is known under this name about the store as a whole, or None."""
+        rows = await self.rows(queries.fact, name=name)
+        return str(rows[0]["value"]) if rows else None
+
     async def version(self) -> int:
         """The version of the truth: it grows with every committed change."""
         async with self.read() as connection:
@@ -296,8 +305,8 @@ def _connect_here(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _migrate(path: Path) -> None:
-    """Applies what is missing of `migrations/`, each file with its note in one transaction."""
+def _migrate(path: Path, backups: Path) -> None:
+    """Applies what is missing of `migrations/`, each file with its note in one transaction, after a backup of what is there."""
     backend = yoyo.get_backend(f"sqlite:///{path}")
     try:
         known = yoyo.read_migrations(_MIGRATIONS)
@@ -307,7 +316,11 @@ def _migrate(path: Path) -> None:
                 f"The database {path} has {len(unknown)} migration(s) that this version of cofio does not know. "
                 "Start the version that wrote it, or restore an older backup."
             )
-        for migration in backend.to_apply(known):
+        missing = backend.to_apply(known)
+        if applied and missing and _holds_something(backend.connection):
+            archive = write_archive(path, backups, note=f"-before-{missing[-1].id}")
+            _log.info("backup_before_migration", backup=str(archive), migrations=[one.id for one in missing])
+        for migration in missing:
             # yoyo's own `apply` notes a migration in a transaction of its own: a kill between the two would leave a
             # store that no version can open. The directory lock already keeps others out; yoyo's own lock would
             # outlive a killed process.
@@ -316,3 +329,21 @@ def _migrate(path: Path) -> None:
                 backend.mark_one(migration)
     finally:
         backend.connection.close()
+
+
+def newest_known_migration() -> str:
+    """The name of the newest migration of this version of cofio."""
+    return max(str(migration.id) for migration in yoyo.read_migrations(_MIGRATIONS))
+
+
+def note_restored(path: Path) -> None:
+    """Whoever opens this database next knows that index and graph may be those of another one."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(queries.set_fact.sql, {"name": RESTORED, "value": "1"})
+        connection.commit()
+
+
+def _holds_something(connection: sqlite3.Connection) -> bool:
+    """Whether a meeting was ever stored, or a batch is waiting."""
+    rows = "(SELECT 1 FROM meetings) OR EXISTS (SELECT 1 FROM operations) OR EXISTS (SELECT 1 FROM changes)"
+    return bool(connection.execute(f"SELECT EXISTS {rows}").fetchone()[0])

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from cofio.records import Level
-from cofio.store.database import Database, queries
+from cofio.store.database import RESTORED, Database, queries
 from cofio.store.pseudonyms import pseudonym
 from cofio.store.vectors import Payload, Point, VectorIndex
 
@@ -72,6 +72,7 @@ class Outbox:
         async with self._database.write() as connection:
             await queries.clear_outbox(connection)
             await queries.owe_level(connection)
+            await queries.forget_fact(connection, name=RESTORED)
 
 
 async def _bring_up_to_date(

@@ -29,6 +29,9 @@ SELECT value FROM facts WHERE name = :name;
 -- name: set_fact!
 INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
+-- name: forget_fact!
+DELETE FROM facts WHERE name = :name;
+
 -- name: outbox_size$
 SELECT count(*) FROM outbox WHERE seq > :after;
 
