@@ -13,6 +13,7 @@ import orjson
 from pydantic import TypeAdapter
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
+from cofio.backups import Backup
 from cofio.errors import CofioError, InvalidInput, NotFound, Overloaded, Unavailable
 from cofio.records import Answer, MeetingInput, Operation, Question
 
@@ -20,6 +21,8 @@ _POLL_S: Final = 0.25
 _TIMEOUT: Final = httpx.Timeout(300.0, connect=5.0)
 _ANSWER: Final = TypeAdapter(Answer)
 _OPERATION: Final = TypeAdapter(Operation)
+_BACKUP: Final = TypeAdapter(Backup)
+_BACKUPS: Final = TypeAdapter(tuple[Backup, ...])
 _BY_STATUS: Final[Mapping[int, type[CofioError]]] = {404: NotFound, 429: Overloaded, 503: Overloaded}
 
 # A busy service is asked again, more and more patiently.
@@ -69,6 +72,17 @@ class Client:
             },
         }
         return _ANSWER.validate_python(self._send("POST", "/api/v2/query", body))
+
+    @_patiently
+    def create_backup(self, keep: int | None) -> Backup:
+        """The service has made a backup of its store; with `keep`, only so many of the newest are left."""
+        body = {} if keep is None else {"keep": keep}
+        return _BACKUP.validate_python(self._send("POST", "/admin/backups", body))
+
+    @_patiently
+    def list_backups(self) -> tuple[Backup, ...]:
+        """The service's backups, the newest first."""
+        return _BACKUPS.validate_python(self._send("GET", "/admin/backups")["backups"])
 
     def _send(self, method: str, path: str, body: object | None = None) -> Any:
         content = None if body is None else orjson.dumps(body)

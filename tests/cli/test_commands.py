@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import networkx as nx
 import pytest
-
-ROOT = Path(__file__).parents[2]
-
-
-def _cofio(*arguments: str | Path, code: int = 0) -> str:
-    run = subprocess.run(
-        [sys.executable, "-m", "cofio", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
-    )
-    assert run.returncode == code, run.stdout + run.stderr
-    assert "Traceback" not in run.stderr
-    return run.stdout + run.stderr
+from command_line import cofio
 
 
 def test_files_go_in_and_answers_come_out(tmp_path: Path) -> None:
@@ -35,22 +18,22 @@ def test_files_go_in_and_answers_come_out(tmp_path: Path) -> None:
         "Ann: The crane on pier four is rusty and must be painted.\nBob: I will order the paint by Monday.\n"
     )
     (folder / "broken.srt").write_text("some text\n")
-    told = _cofio("ingest", folder, "--data-dir", store, "--series", "harbour", code=1)
+    told = cofio("ingest", folder, "--data-dir", store, "--series", "harbour", code=1)
     assert "crane" in told
     assert "broken" in told
     assert "created" in told
     (folder / "broken.srt").unlink()
-    assert "unchanged" in _cofio("ingest", folder, "--data-dir", store, "--series", "harbour")
-    answer = _cofio("query", "What has to be done about the crane?", "--data-dir", store)
+    assert "unchanged" in cofio("ingest", folder, "--data-dir", store, "--series", "harbour")
+    answer = cofio("query", "What has to be done about the crane?", "--data-dir", store)
     assert "rusty" in answer
     assert "Ann" in answer
-    assert "agree" in _cofio("doctor", "--data-dir", store)
-    _cofio("rebuild", "--data-dir", store)
-    _cofio("graph", tmp_path / "memory.graphml", "--data-dir", store)
+    assert "agree" in cofio("doctor", "--data-dir", store)
+    cofio("rebuild", "--data-dir", store)
+    cofio("graph", tmp_path / "memory.graphml", "--data-dir", store)
     graph = nx.read_graphml(tmp_path / "memory.graphml", force_multigraph=True)
     assert {"next", "part_of", "spoken_by"} <= {kind for _, _, kind in graph.edges(data="kind")}
     assert any("rusty" in str(content) for _, content in graph.nodes(data="content"))
-    assert "rusty" in _cofio("query", "What has to be done about the crane?", "--data-dir", store)
+    assert "rusty" in cofio("query", "What has to be done about the crane?", "--data-dir", store)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +53,9 @@ def test_files_go_in_and_answers_come_out(tmp_path: Path) -> None:
 def test_errors_are_one_line_and_an_exit_code(
     tmp_path: Path, arguments: list[str], code: int, says: str
 ) -> None:
-    told = _cofio(*(argument.replace("{tmp}", str(tmp_path)) for argument in arguments), code=code)
+    told = cofio(*(argument.replace("{tmp}", str(tmp_path)) for argument in arguments), code=code)
     assert says in " ".join(told.split())
 
 
 def test_the_version_is_the_package_s() -> None:
-    assert _cofio("version").strip() == "0.1.0"
+    assert cofio("version").strip() == "0.1.0"

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "query": "Ask the memory.",
     "doctor": "Compare database, vector index and graph; exits with 1 if problems remain.",
     "rebuild": "Rebuild vector index and graph from the database alone.",
+    "backup": "Make, list, verify and restore backups.",
     "graph": "Write the memory graph as GraphML.",
     "eval": "Measure recall on labelled meetings.",
     "bench": "Measure speed, beside what else one could take; exits with 1 where results differ.",
