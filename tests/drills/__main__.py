@@ -12,10 +12,10 @@ from types import ModuleType
 from typing import Final
 
 from cofio.provenance import commit
-from drills import fuzz_http, kill
+from drills import contention, fuzz_http, kill
 from drills.figures import PAGE, Circumstances, machine, page, record, tell
 
-DRILLS: Final[Mapping[str, ModuleType]] = {"kill": kill, "fuzz-http": fuzz_http}
+DRILLS: Final[Mapping[str, ModuleType]] = {"kill": kill, "contention": contention, "fuzz-http": fuzz_http}
 
 
 def main(arguments: Sequence[str]) -> int:
