@@ -18,8 +18,10 @@ from hash_encoder import HashEncoder
 from in_process import client
 from prometheus_client import REGISTRY
 
-from cofio import scan
 from cofio.errors import EncoderUnavailable
+from cofio.graph import nearest
+from cofio.graph.ids import written
+from cofio.graph.nearest import nearest_rows
 from cofio.graph.scope import scope
 from cofio.http.query import DEGRADED_HEADER
 from cofio.ingest import ingest
@@ -225,42 +227,37 @@ async def test_an_index_that_takes_in_too_slowly_is_done_without_until_it_has(tm
         assert not (await recall(runtime, Question(query=QUESTION["query"]))).degraded
 
 
-async def test_the_scan_finds_what_the_index_finds(tmp_path: Path) -> None:
+async def test_the_graph_finds_what_the_index_finds(tmp_path: Path) -> None:
     async with opened(tmp_path) as (runtime, _):
         for i in range(10):
             await ingest(runtime, meeting(i))
         graph = runtime.live.current
         vector = _vector("Who calls the gasket supplier?")
-        limits = {Level.CONCEPT: 5, Level.EPISODE: 15}
         for filters, some in (
             (Filters(), True),
             (Filters(project=("p1",)), True),
             (Filters(speaker=("Cleo",), memory_type=(MemoryType.COMMITMENT, MemoryType.ACTION)), True),
             (Filters(series=("none",)), False),
         ):
-            by_index = await runtime.index.search(vector, limits, in_pseudonyms(filters))
-            by_scan = scan.nearest(graph, scope(graph, filters), vector, limits)
-            assert bool(by_index[Level.EPISODE]) == some
-            # Concepts have no speaker and type; who filters by these asks for none.
-            for level in (Level.EPISODE,) if filters.speaker else limits:
-                # Fixed-point vectors are a ten-thousandth off, so that equals may change places.
-                scores = [[hit.score for hit in by[level]] for by in (by_index, by_scan)]
-                assert scores[1] == pytest.approx(scores[0], abs=2e-4)
-                if len(by_index[level]) < limits[level]:
-                    ids = [{hit.memory_id for hit in by[level]} for by in (by_index, by_scan)]
-                    assert ids[0] == ids[1]
+            found = await runtime.index.search(vector, {Level.EPISODE: 15}, in_pseudonyms(filters))
+            hits = found[Level.EPISODE]
+            assert bool(hits) == some
+            rows, scores = nearest_rows(graph, scope(graph, filters), vector, 15)
+            # Fixed-point vectors are a ten-thousandth off, so that equals may change places.
+            assert scores.tolist() == pytest.approx([hit.score for hit in hits], abs=2e-4)
+            if len(hits) < 15:
+                assert set(written(graph.ids[rows])) == {hit.memory_id for hit in hits}
 
 
-async def test_a_large_memory_is_scanned_where_it_is_nearest(
+async def test_a_large_memory_is_compared_where_it_is_nearest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(tmp_path) as (runtime, _):
         for i in range(10):
             await ingest(runtime, meeting(i))
-        monkeypatch.setattr(scan, "SCANNED_ROWS", 8)  # two meetings
+        monkeypatch.setattr(nearest, "COMPARED_ROWS", 8)  # two meetings
         graph = runtime.live.current
-        hits = scan.nearest(graph, scope(graph, Filters()), _vector("gasket supplier"), {Level.EPISODE: 50})
-        rows = graph.rows_by_id.find([hit.memory_id for hit in hits[Level.EPISODE]])
+        rows, _scores = nearest_rows(graph, scope(graph, Filters()), _vector("gasket supplier"), 50)
         titles = {graph.heads[number].title for number in graph.meeting_of_row[rows].tolist()}
         assert titles == {"Sync 2", "Sync 7"}
 

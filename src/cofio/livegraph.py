@@ -12,6 +12,7 @@ from cofio.graph.blocks import ContextRow, EpisodeRow, MeetingHead, build_block
 from cofio.graph.bridges import Candidates, find_bridges
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.ledger import Ledger, compact
+from cofio.graph.nearest import nearest_rows
 from cofio.graph.scope import scope
 from cofio.graph.spread import gather, lexical_seeds, wake
 from cofio.records import VECTOR_DIMENSIONS, Filters, MemoryType
@@ -124,6 +125,7 @@ def _warm() -> None:
     evidence = gather(
         graph, everything, lexical_seeds(graph, everything, stems(episodes[0].content)), vector, rows
     )
+    nearest_rows(graph, everything, vector, 1)
     wake(graph, everything, rows, np.ones(2, np.float32))
     candidates = Candidates(
         rows=evidence.rows, scores=evidence.cosine, named=rows[:0], shares=evidence.cosine[:0], asked_of=()

@@ -13,12 +13,14 @@ from typing import Final, TypedDict
 import numpy as np
 import structlog
 
-from cofio import explain, scan
+from cofio import explain
 from cofio.cue import Cue, read_cue
 from cofio.errors import EncoderUnavailable, VectorStoreUnavailable
 from cofio.find import CONCEPTS, Findings, Outside, find, outside_of
 from cofio.graph.bridges import Link
 from cofio.graph.csr import MemoryGraph
+from cofio.graph.ids import written
+from cofio.graph.nearest import COMPARED_ROWS, nearest_rows
 from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import SEEDS, LexicalSeeds, lexical_seeds
 from cofio.records import (
@@ -51,7 +53,7 @@ WITHOUT_INDEX: Final = Missing(
     code=VectorStoreUnavailable.code,
     detail=(
         "The vector store does not answer: the graph's own vectors were compared one by one, "
-        f"in a memory of more than {scan.SCANNED_ROWS:,} episodes only those of the nearest meetings."
+        f"in a memory of more than {COMPARED_ROWS:,} episodes only those of the nearest meetings."
     ),
 )
 WITHOUT_ENCODER: Final = Missing(
@@ -139,22 +141,33 @@ async def _nearest(
         return _Nearest(vector=nothing, hits=hits, outside_hits=(), missing=(WITHOUT_ENCODER,))
     vector = _steered(semantic, question)
     # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
-    outside_limits = {Level.EPISODE: OUTSIDE * SEEDS}
     outside_hits: Sequence[Hit] = ()
     try:
         async with runtime.breaker.calling(runtime.settings.max_search_wait_s):
             hits = await runtime.index.search(vector, limits, in_pseudonyms(question.filters))
             if outside is not None:
-                found = await runtime.index.search(vector, outside_limits, in_pseudonyms(outside.filters))
+                found = await runtime.index.search(
+                    vector, {Level.EPISODE: OUTSIDE * SEEDS}, in_pseudonyms(outside.filters)
+                )
                 outside_hits = found[Level.EPISODE]
         missing: tuple[Missing, ...] = ()
     except VectorStoreUnavailable:
-        hits = await asyncio.to_thread(scan.nearest, graph, bounds, vector, limits)
+        hits = {
+            Level.EPISODE: await asyncio.to_thread(_compared, graph, bounds, vector, limits[Level.EPISODE])
+        }
         if outside is not None:
-            found = await asyncio.to_thread(scan.nearest, graph, outside.bounds, vector, outside_limits)
-            outside_hits = found[Level.EPISODE]
+            outside_hits = await asyncio.to_thread(_compared, graph, outside.bounds, vector, OUTSIDE * SEEDS)
         missing = (WITHOUT_INDEX,)
     return _Nearest(vector=vector, hits=hits, outside_hits=outside_hits, missing=missing)
+
+
+def _compared(graph: MemoryGraph, bounds: Scope, vector: Float32s, limit: int) -> list[Hit]:
+    """The episodes that the index would have found, found in the graph; concepts are, where no index tells them."""
+    rows, scores = nearest_rows(graph, bounds, vector, limit)
+    ids = written(graph.ids[rows])
+    return [
+        Hit(memory_id=id_, score=round(score, 6)) for id_, score in zip(ids, scores.tolist(), strict=True)
+    ]
 
 
 def _prepare(graph: MemoryGraph, question: Question) -> tuple[Scope, Outside | None, Cue]:
