@@ -14,10 +14,12 @@ from typing import Any, Final
 import httpx
 import numpy as np
 import pytest
+from conftest import ROOT
 from hash_encoder import HashEncoder
 from in_process import client
 from prometheus_client import REGISTRY
 
+from cofio.embed.onnx import OnnxEncoder, TextEncoder
 from cofio.errors import EncoderUnavailable
 from cofio.graph import nearest
 from cofio.graph.ids import written
@@ -71,7 +73,7 @@ def settings(folder: Path, **changed: Any) -> Settings:
 
 @contextlib.asynccontextmanager
 async def opened(
-    folder: Path, encoder: HashEncoder | None = None, **changed: Any
+    folder: Path, encoder: TextEncoder | None = None, **changed: Any
 ) -> AsyncIterator[tuple[Runtime, httpx.AsyncClient]]:
     chosen = settings(folder, **changed)
     async with (
@@ -297,6 +299,24 @@ async def test_without_the_encoder_words_are_found(tmp_path: Path, steer: dict[s
         assert runtime.live.current.counts["meetings"] == 6
         encoder.broken = False
         assert (await asked.post(PATH, json={**QUESTION, "steer": steer})).json()["degraded"] is False
+
+
+async def test_what_onnx_runtime_raises_reaches_nobody(tmp_path: Path) -> None:
+    encoder = OnnxEncoder.open(ROOT / "models", precision="int8")
+    encoder._tokenizer.add_tokens(
+        ["zzqx"]
+    )  # its number is beyond the model's table: the runtime itself refuses
+    async with opened(tmp_path, encoder) as (runtime, asked):
+        await ingest(runtime, meeting(2))
+        answer = await asked.post(PATH, json={"query": "What about the gasket supplier of zzqx?"})
+        assert answer.status_code == 200
+        assert [part["code"] for part in answer.json()["missing"]] == ["encoder_unavailable"]
+        assert "gasket supplier" in answer.json()["direct_results"]["L2"][0]["content"]
+        body = {"title": "New", "transcript": "Ann: The zzqx is late."}
+        refused = await asked.post("/ingest", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (503, "encoder_unavailable")
+        assert "indices" not in refused.text
+        assert (await asked.post(PATH, json=QUESTION)).json()["degraded"] is False
 
 
 def _vector(text: str) -> Float32s:

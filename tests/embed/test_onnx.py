@@ -133,3 +133,15 @@ def test_a_damaged_model_is_refused_with_its_remedy(tmp_path: Path, name: str, d
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelMissing, match=r"scripts/setup_model\.py"):
         OnnxEncoder.open(tmp_path, precision="int8")
+
+
+def test_files_that_vanish_are_missed_by_the_next_start_only(tmp_path: Path, quantised: OnnxEncoder) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for name in ("manifest.toml", "tokenizer.json", "model.int8.onnx"):
+        shutil.copy(MODELS / name, models)
+    opened = OnnxEncoder.open(models, precision="int8")
+    shutil.rmtree(models)
+    assert np.array_equal(opened.encode(TEXTS), quantised.encode(TEXTS))
+    with pytest.raises(ModelMissing):
+        OnnxEncoder.open(models, precision="int8")
