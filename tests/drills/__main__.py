@@ -12,10 +12,15 @@ from types import ModuleType
 from typing import Final
 
 from cofio.provenance import commit
-from drills import contention, fuzz_http, kill
+from drills import contention, fuzz_http, fuzz_parsers, kill
 from drills.figures import PAGE, Circumstances, machine, page, record, tell
 
-DRILLS: Final[Mapping[str, ModuleType]] = {"kill": kill, "contention": contention, "fuzz-http": fuzz_http}
+DRILLS: Final[Mapping[str, ModuleType]] = {
+    "kill": kill,
+    "contention": contention,
+    "fuzz-http": fuzz_http,
+    "fuzz-parsers": fuzz_parsers,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

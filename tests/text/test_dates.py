@@ -218,3 +218,20 @@ def _seconds(query: str, rounds: int) -> float:
     for _ in range(rounds):
         named_dates(query)
     return time.process_time() - began
+
+
+@pytest.mark.parametrize("said_on", [date.min, date(1, 12, 31), date(9999, 1, 1), date.max])
+def test_the_calendar_has_ends(said_on: date) -> None:
+    for text in (
+        "next week",
+        "by tomorrow",
+        "by Friday",
+        "end of next quarter",
+        "next year",
+        "in 99 years",
+        "by the 31st",
+    ):
+        due_date(text, said_on)
+    for question in ("What was said on March 5th?", "in December", "in January"):
+        for span in named_dates(question):
+            assert 0 <= date_match(said_on, span) <= 1

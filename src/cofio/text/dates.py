@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import MAXYEAR, MINYEAR, date, timedelta
 from typing import Final, Literal
 
 from cofio.text.date_words import (
@@ -99,7 +99,7 @@ def date_match(said_on: date, span: DateSpan) -> float:
     """
     if not span.any_year:
         return _match(said_on, span.start, span.end, span.granularity)
-    years = (said_on.year - 1, said_on.year, said_on.year + 1)
+    years = range(max(MINYEAR, said_on.year - 1), min(MAXYEAR, said_on.year + 1) + 1)
     return max(_match(said_on, in_year(span.start, y), in_year(span.end, y), span.granularity) for y in years)
 
 

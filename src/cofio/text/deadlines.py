@@ -58,6 +58,8 @@ _PROMISE: Final = re.compile(
 )
 # A date without a year that lies further ahead than this is one that lies just behind.
 _FURTHEST: Final = timedelta(days=300)
+# From a later year on nothing is counted: the calendar ends with the year 9999.
+_LAST_YEAR: Final = 9900
 
 
 def due_date(text: str, said_on: date | None) -> date | None:
@@ -71,6 +73,8 @@ def due_date(text: str, said_on: date | None) -> date | None:
     """
     if not _MAY_NAME_A_DAY.matching(text.lower()):
         return None
+    if said_on is not None and said_on.year > _LAST_YEAR:
+        said_on = None
     text = with_digits(text)
     best: tuple[bool, int] | None = None
     due: date | None = None
