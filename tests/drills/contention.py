@@ -30,7 +30,7 @@ import numpy as np
 from conftest import ROOT
 from served import Service, service
 
-from cofio.runtime import DATABASE_NAME
+from cofio.data_dir import DATABASE_NAME
 from drills.figures import Figure, Found, Table
 
 PATH: Final = "/api/v2/query"
