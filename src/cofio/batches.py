@@ -14,9 +14,11 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from cofio.errors import CofioError, EncoderUnavailable, StoreUnavailable
 from cofio.ingest import ingest
+from cofio.maintain import delete_meeting
 from cofio.records import MeetingInput, Operation
 from cofio.runtime import Runtime
 from cofio.store import operations
+from cofio.store.operations import PendingMeeting
 
 _log = structlog.get_logger(__name__)
 
@@ -81,40 +83,48 @@ async def _finish_all(runtime: Runtime) -> None:
 
 
 async def _run(runtime: Runtime, operation_id: str) -> None:
-    for pending in await operations.start_operation(runtime.database, operation_id):
-        payload = await asyncio.to_thread(orjson.loads, pending.payload)
-        try:
-            receipt = await _some_times(ingest)(runtime, _meeting(payload))
-        except StoreUnavailable:
-            raise
-        except CofioError as error:
-            result = {
-                "code": error.code,
-                "title": error.title(),
-                "detail": error.detail,
-                "field": error.field,
-            }
-            await operations.settle_meeting(
-                runtime.database,
-                operation_id,
-                pending.position,
-                succeeded=False,
-                result=result,
-                meeting_id=None,
-            )
-            _log.warning(
-                "batch_meeting_failed", operation_id=operation_id, position=pending.position, code=error.code
-            )
-        else:
-            await operations.settle_meeting(
-                runtime.database,
-                operation_id,
-                pending.position,
-                succeeded=True,
-                result=asdict(receipt),
-                meeting_id=receipt.meeting_id,
-            )
+    await operations.start_operation(runtime.database, operation_id)
+    while (pending := await operations.next_meeting(runtime.database, operation_id)) is not None:
+        await _ingest_next(runtime, operation_id, pending)
     await operations.finish_operation(runtime.database, operation_id)
+
+
+async def _ingest_next(runtime: Runtime, operation_id: str, pending: PendingMeeting) -> None:
+    payload = await asyncio.to_thread(orjson.loads, pending.payload)
+    try:
+        receipt = await _some_times(ingest)(runtime, _meeting(payload))
+    except StoreUnavailable:
+        raise
+    except CofioError as error:
+        result = {
+            "code": error.code,
+            "title": error.title(),
+            "detail": error.detail,
+            "field": error.field,
+        }
+        await operations.settle_meeting(
+            runtime.database,
+            operation_id,
+            pending.position,
+            succeeded=False,
+            result=result,
+            meeting_id=None,
+        )
+        _log.warning(
+            "batch_meeting_failed", operation_id=operation_id, position=pending.position, code=error.code
+        )
+        return
+    settled = await operations.settle_meeting(
+        runtime.database,
+        operation_id,
+        pending.position,
+        succeeded=True,
+        result=asdict(receipt),
+        meeting_id=receipt.meeting_id,
+    )
+    if not settled:
+        # Its project was erased while it was on its way.
+        await delete_meeting(runtime, receipt.meeting_id)
 
 
 def _meeting(payload: dict[str, Any]) -> MeetingInput:

@@ -74,6 +74,11 @@ class AnswerCache:
                 self._answers.popitem()
             self._answers[question] = answer
 
+    def clear(self) -> None:
+        """No answer is remembered."""
+        with self._lock:
+            self._answers.clear()
+
     def figures(self) -> CacheFigures:
         """What the cache holds and did."""
         with self._lock:

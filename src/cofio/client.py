@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -14,13 +15,18 @@ from pydantic import TypeAdapter
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from cofio.backups import Backup
+from cofio.erasure import Erasure
 from cofio.errors import CofioError, InvalidInput, NotFound, Overloaded, Unavailable
-from cofio.records import Answer, MeetingInput, Operation, Question
+from cofio.records import Answer, Deletion, MeetingInput, Operation, Question
+from cofio.store.audit import AuditPage
 
 _POLL_S: Final = 0.25
 _TIMEOUT: Final = httpx.Timeout(300.0, connect=5.0)
 _ANSWER: Final = TypeAdapter(Answer)
 _OPERATION: Final = TypeAdapter(Operation)
+_DELETION: Final = TypeAdapter(Deletion)
+_ERASURE: Final = TypeAdapter(Erasure)
+_AUDIT: Final = TypeAdapter(AuditPage)
 _BACKUP: Final = TypeAdapter(Backup)
 _BACKUPS: Final = TypeAdapter(tuple[Backup, ...])
 _BY_STATUS: Final[Mapping[int, type[CofioError]]] = {404: NotFound, 429: Overloaded, 503: Overloaded}
@@ -83,6 +89,31 @@ class Client:
     def list_backups(self) -> tuple[Backup, ...]:
         """The service's backups, the newest first."""
         return _BACKUPS.validate_python(self._send("GET", "/admin/backups")["backups"])
+
+    @_patiently
+    def delete_meeting(self, meeting_id: str) -> Deletion:
+        """The service has forgotten the meeting."""
+        return _DELETION.validate_python(
+            self._send("DELETE", f"/api/v2/meetings/{quote(meeting_id, safe='')}")
+        )
+
+    @_patiently
+    def erase_speaker(self, name: str, project: str | None) -> Erasure:
+        """The service has erased the speaker, in one project or in all."""
+        within = "" if project is None else f"?project={quote(project, safe='')}"
+        return _ERASURE.validate_python(
+            self._send("DELETE", f"/admin/speakers/{quote(name, safe='')}{within}")
+        )
+
+    @_patiently
+    def erase_project(self, project: str) -> Erasure:
+        """The service has erased the project."""
+        return _ERASURE.validate_python(self._send("DELETE", f"/admin/projects/{quote(project, safe='')}"))
+
+    @_patiently
+    def list_audit(self, limit: int) -> AuditPage:
+        """The latest entries of the service's audit."""
+        return _AUDIT.validate_python(self._send("GET", f"/admin/audit?limit={limit}"))
 
     def _send(self, method: str, path: str, body: object | None = None) -> Any:
         content = None if body is None else orjson.dumps(body)

@@ -117,6 +117,12 @@ class BackupUnderWay(Overloaded):
     code = "backup_under_way"
 
 
+class MeetingsWaiting(Overloaded):
+    """Meetings that this concerns wait to be ingested; try again when they are."""
+
+    code = "meetings_waiting"
+
+
 class Unavailable(CofioError):
     """A part of the service that this request needs is not available."""
 

@@ -54,7 +54,7 @@ async def ingest(
     with stages("parse"):
         transcript, episodes, meeting = await asyncio.to_thread(_read, meeting)
         meeting_id = _meeting_id(meeting, transcript)
-        content_hash = _content_hash(meeting, episodes)
+        content_hash = content_hash_of(meeting, episodes)
         ids = _episode_ids(meeting_id, episodes)
     async with runtime.exclusive(meeting_id):
         with stages("look_up"):
@@ -69,23 +69,17 @@ async def ingest(
             )
         with stages("encode"):
             vectors = await _encode(runtime, ids, episodes, stored, on_encoded)
-        with stages("look_up"):
-            keys = await asyncio.to_thread(possible_keys, episodes)
-            known, questions = await project_knowledge(
-                runtime.database, meeting.project, stored.key if stored else None, keys, OPEN_QUESTIONS
-            )
-        with stages("memorise"):
-            memories = await asyncio.to_thread(
-                memorise,
-                meeting,
-                meeting_id,
-                ids,
-                episodes,
-                vectors,
-                transcript.participants,
-                known,
-                questions,
-            )
+        memories = await memories_of(
+            runtime,
+            meeting,
+            meeting_id,
+            stored.key if stored else None,
+            ids,
+            episodes,
+            vectors,
+            participants=transcript.participants,
+            stages=stages,
+        )
         with stages("store"):
             await save_meeting(
                 runtime.database, _record(meeting, meeting_id, transcript, content_hash, memories), memories
@@ -150,7 +144,35 @@ def _meeting_id(meeting: MeetingInput, transcript: Transcript) -> str:
     )
 
 
-def _content_hash(meeting: MeetingInput, episodes: Sequence[Episode]) -> str:
+async def memories_of(
+    runtime: Runtime,
+    meeting: MeetingInput,
+    meeting_id: str,
+    key: int | None,
+    ids: Sequence[str],
+    episodes: Sequence[Episode],
+    vectors: Float32s,
+    *,
+    participants: Sequence[str],
+    stages: Stages,
+) -> MeetingMemories:
+    """What the meeting becomes beside what its project knows now; nothing is stored.
+
+    `key` is its row id, None for a new one; `vectors` are the (n, 384) unit vectors of the episodes.
+    """
+    with stages("look_up"):
+        keys = await asyncio.to_thread(possible_keys, episodes)
+        known, questions = await project_knowledge(
+            runtime.database, meeting.project, key, keys, OPEN_QUESTIONS
+        )
+    with stages("memorise"):
+        return await asyncio.to_thread(
+            memorise, meeting, meeting_id, ids, episodes, vectors, participants, known, questions
+        )
+
+
+def content_hash_of(meeting: MeetingInput, episodes: Sequence[Episode]) -> str:
+    """A fingerprint of all that the meeting holds: equal for equal meetings, whatever format they came in."""
     said = [[e.speaker, e.text, e.start_s, e.end_s] for e in episodes]
     facts = [meeting.title, meeting.date, meeting.series, meeting.participants, dict(meeting.metadata), said]
     if episodes and episodes[0].title is not None:

@@ -29,6 +29,7 @@ class LiveGraph:
         self._path = path
         self._ledger = ledger
         self._changing = asyncio.Lock()
+        self._saving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.current = current
         self.saved_version = 0
@@ -39,7 +40,11 @@ class LiveGraph:
         ledger = Ledger()
         live = cls(database, path, ledger, await asyncio.to_thread(ledger.graph, 0))
         await asyncio.gather(asyncio.to_thread(_warm), live._restore())
+        restored = live._ledger
         await live.catch_up()
+        if not live.saved_version or live._ledger is not restored or not restored.state().alive.all():
+            # It could not be read, or it holds what was deleted after it was saved.
+            await live.drop_snapshot()
         return live
 
     async def catch_up(self) -> None:
@@ -71,16 +76,23 @@ class LiveGraph:
 
     async def save(self) -> None:
         """The snapshot on disk is of `current`, and holds nothing of what was deleted."""
-        async with self._changing:
-            state, version = self._ledger.state(), self.current.version
-        stamp = await graph_rows.stamp(self._database, version)
-        if stamp is not None and version != self.saved_version:
-            await asyncio.to_thread(
-                lambda: snapshot.save(
-                    compact(state) if not state.alive.all() else state, version, stamp, self._path
+        async with self._saving:
+            async with self._changing:
+                state, version = self._ledger.state(), self.current.version
+            stamp = await graph_rows.stamp(self._database, version)
+            if stamp is not None and version != self.saved_version:
+                await asyncio.to_thread(
+                    lambda: snapshot.save(
+                        compact(state) if not state.alive.all() else state, version, stamp, self._path
+                    )
                 )
-            )
-            self.saved_version = version
+                self.saved_version = version
+
+    async def drop_snapshot(self) -> None:
+        """There is no snapshot on disk of a state before `current`; the next is one of what is left."""
+        async with self._saving:
+            await asyncio.to_thread(snapshot.remove, self._path)
+            self.saved_version = 0
 
     async def _restore(self) -> None:
         saved = await asyncio.to_thread(snapshot.saved_version, self._path)

@@ -13,6 +13,7 @@ from cofio.graph.spread import defined_by, naming
 from cofio.records import NAMES, Deletion, Level, MeetingPage, MeetingSummary, MemoryDetail, Neighbour
 from cofio.runtime import Runtime
 from cofio.store import meetings, recalled
+from cofio.store.audit import LOCAL, AuditPage, page_of_audit
 from cofio.store.database import queries
 
 
@@ -76,16 +77,20 @@ async def get_memory(runtime: Runtime, memory_id: str) -> MemoryDetail:
     return replace(detail, neighbours=(*detail.neighbours, *named[: recalled.NEIGHBOURS]))
 
 
-async def delete_meeting(runtime: Runtime, meeting_id: str) -> Deletion:
-    """Nothing of the meeting is left in the truth, the index, the graph or the cache; raises `NotFound`.
+async def delete_meeting(runtime: Runtime, meeting_id: str, *, actor: str = LOCAL) -> Deletion:
+    """Nothing of the meeting is left in the truth, the index, the graph, its snapshot or the cache; raises `NotFound`.
 
     What the index and the database's log cannot let go of now (one is away, the other is being read), goes soon.
     """
     async with runtime.exclusive(meeting_id):
-        deletion = await meetings.delete_meeting(runtime.database, meeting_id)
-        await runtime.settle(wait_s=runtime.settings.vector_timeout_s)
-        await runtime.database.scrub()
+        deletion = await meetings.delete_meeting(runtime.database, meeting_id, actor=actor)
+        await runtime.forget_deleted()
     return deletion
+
+
+async def list_audit(runtime: Runtime, *, limit: int = 50, before: int | None = None) -> AuditPage:
+    """Entries of the audit, the latest first, from before the entry `before` on."""
+    return await page_of_audit(runtime.database, limit=limit, before=before)
 
 
 async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:

@@ -22,7 +22,7 @@ from cofio.livegraph import LiveGraph
 from cofio.records import VECTOR_DIMENSIONS, Filters, Level
 from cofio.settings import Settings
 from cofio.store.breaker import Breaker
-from cofio.store.database import RESTORED, Database, queries
+from cofio.store.database import PURGE_OWED, RESTORED, Database, queries
 from cofio.store.outbox import Outbox
 from cofio.store.vectors import VectorIndex
 from cofio.store.vectors_edge import EdgeIndex
@@ -62,6 +62,7 @@ class Runtime:
     writing: dict[str, asyncio.Lock] = field(default_factory=dict)
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    purging: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def settle(self, *, wait_s: float | None = None) -> bool:
         """The graph holds all that was committed, and so does the vector index if it answers.
@@ -103,6 +104,34 @@ class Runtime:
         except TimeoutError as error:
             raise VectorStoreUnavailable("The vector store answers too slowly.") from error
         self.breaker.close()
+
+    async def forget_deleted(self) -> bool:
+        """Nothing that was deleted before is left in the graph, its snapshot, the cache and the database's log.
+
+        Nor does the vector index find it, if it answers. Returns whether index and log are done too; what is not is done
+        as soon as it can be.
+        """
+        indexed = await self.settle(wait_s=self.settings.vector_timeout_s)
+        self.cache.clear()
+        await self.live.drop_snapshot()
+        return await self.database.scrub() and indexed
+
+    async def purge(self) -> bool:
+        """What an erasure took out is not in the files of the vector index either, as far as they are cofio's.
+
+        Returns False where the index does not answer, which is tried again later, and where the files are a vector
+        server's, which gives up space when it sees fit.
+        """
+        async with self.purging:
+            owed = await self.database.fact(PURGE_OWED)
+            if owed is None:
+                return True
+            if self.breaker.reason is not None or not await self.settle():
+                return False
+            purged = await self.index.purge()
+            async with self.database.write() as connection:
+                await queries.settle_fact(connection, name=PURGE_OWED, value=owed)
+            return purged
 
     @contextlib.asynccontextmanager
     async def exclusive(self, meeting_id: str) -> AsyncIterator[None]:
@@ -164,7 +193,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             await runtime.restore_index()
         except VectorStoreUnavailable as error:
             runtime.breaker.open(error.detail)
-        for task in (_keep(runtime), _keep_snapshot(runtime.live)):
+        for task in (_keep(runtime), _purge(runtime), _keep_snapshot(runtime.live)):
             stack.push_async_callback(_stop, asyncio.create_task(task))
         yield runtime
 
@@ -225,6 +254,15 @@ async def _keep(runtime: Runtime) -> None:
             await runtime.database.tidy()
         except StoreUnavailable as error:
             _log.warning("store_not_tidied", reason=error.detail)
+
+
+async def _purge(runtime: Runtime) -> None:
+    while True:
+        try:
+            await runtime.purge()
+        except (VectorStoreUnavailable, StoreUnavailable) as error:
+            _log.warning("index_not_purged", reason=error.detail)
+        await asyncio.sleep(RETRY_S)
 
 
 async def _strike(outbox: Outbox) -> None:

@@ -26,6 +26,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "Compare database, vector index and graph; exits with 1 if problems remain.",
     "rebuild": "Rebuild vector index and graph from the database alone.",
     "backup": "Make, list, verify and restore backups.",
+    "erase": "Erase a meeting, a speaker or a project, and prove it.",
+    "audit": "Tell who took what out of the memory, the latest first.",
     "graph": "Write the memory graph as GraphML.",
     "eval": "Measure recall on labelled meetings.",
     "bench": "Measure speed, beside what else one could take; exits with 1 where results differ.",

@@ -57,7 +57,7 @@ def save(state: LedgerState, version: int, stamp: str, path: Path) -> None:
         ),
         "label": _bytes(_label(version, stamp)),
     }
-    beside = path.with_suffix(".new")
+    beside = _beside(path)
     try:
         with beside.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -67,6 +67,12 @@ def save(state: LedgerState, version: int, stamp: str, path: Path) -> None:
     except OSError:
         beside.unlink(missing_ok=True)  # where the disk is full, half a snapshot must not take the last of it
         raise
+
+
+def remove(path: Path) -> None:
+    """There is no snapshot at `path`, nor a part of one beside it."""
+    path.unlink(missing_ok=True)
+    _beside(path).unlink(missing_ok=True)
 
 
 def saved_version(path: Path) -> tuple[int, str] | None:
@@ -136,6 +142,10 @@ def _checked(columns: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         if not are_unit(held[:, :SEMANTIC_DIMENSIONS]).all() or (held[:, SEMANTIC_DIMENSIONS:] < 0.0).any():
             check_vectors(written(ids[rows]), held)  # which says whose
     return columns
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".new")
 
 
 def _label(version: int, stamp: str) -> dict[str, object]:

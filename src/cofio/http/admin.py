@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from cofio import backups
+from cofio import backups, erasure, maintain
 from cofio.backups import Backup
 from cofio.data_dir import backup_dir
-from cofio.errors import BackupUnderWay, Unavailable
+from cofio.erasure import Erasure
+from cofio.errors import BackupUnderWay, MeetingsWaiting, NotFound, Unavailable
 from cofio.http.problems import InvalidRequest, MalformedBody, describe
-from cofio.http.schemas import Body
-from cofio.http.state import OpenRuntime
+from cofio.http.schemas import Body, Name
+from cofio.http.state import Actor, OpenRuntime
 from cofio.http.wire import answer
+from cofio.store.audit import AuditPage
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
@@ -68,3 +71,65 @@ async def list_backups(runtime: OpenRuntime) -> Response:
     """Every backup in `backup_dir` with its manifest."""
     found = await asyncio.to_thread(backups.list_backups, backup_dir(runtime.settings))
     return answer(Backups(backups=found))
+
+
+class SpeakerRequest(Body):
+    """Which of the speakers of one name are meant."""
+
+    project: Name | None = Field(
+        default=None, description="Only in this project; without it, in all of them."
+    )
+
+
+@router.delete(
+    "/speakers/{name:path}",
+    summary="Erase a speaker",
+    description=(
+        "Everything that somebody of this name said is removed, and what was made of it; the meetings are made again "
+        "from what the others said, without this participant. What others said about them stays, and is counted. The "
+        "answer tells what was looked for afterwards, in every store, and found: nothing."
+    ),
+    response_model=None,
+    responses={
+        200: {"model": Erasure},
+        **describe(InvalidRequest, NotFound, MeetingsWaiting, Unavailable),
+    },
+)
+async def erase_speaker(
+    name: str, runtime: OpenRuntime, actor: Actor, asked: Annotated[SpeakerRequest, Query()]
+) -> Response:
+    """The speaker is gone, and what was removed is told."""
+    return answer(await erasure.erase_speaker(runtime, name, project=asked.project, actor=actor))
+
+
+@router.delete(
+    "/projects/{project:path}",
+    summary="Erase a project",
+    description="Its meetings, memories and concepts are removed, and what accepted batches still hold of it.",
+    response_model=None,
+    responses={200: {"model": Erasure}, **describe(NotFound, Unavailable)},
+)
+async def erase_project(project: str, runtime: OpenRuntime, actor: Actor) -> Response:
+    """The project is gone, and what was removed is told."""
+    return answer(await erasure.erase_project(runtime, project, actor=actor))
+
+
+class AuditRequest(Body):
+    """Which entries of the audit."""
+
+    limit: int = Field(default=50, ge=1, le=500, description="Entries at most.")
+    before: int | None = Field(
+        default=None, ge=1, description="`next_before` of the page before; without it, the latest entries."
+    )
+
+
+@router.get(
+    "/audit",
+    summary="Who took what out of the memory",
+    description="Deletions and erasures, the latest first: ids, pseudonyms and numbers, never what was said.",
+    response_model=None,
+    responses={200: {"model": AuditPage}, **describe(InvalidRequest, Unavailable)},
+)
+async def list_audit(runtime: OpenRuntime, asked: Annotated[AuditRequest, Query()]) -> Response:
+    """One page of the audit."""
+    return answer(await maintain.list_audit(runtime, limit=asked.limit, before=asked.before))

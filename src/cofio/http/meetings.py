@@ -11,7 +11,7 @@ from cofio import maintain
 from cofio.errors import InvalidInput, NotFound, Unavailable
 from cofio.http.problems import FieldTooLong, InvalidRequest, describe
 from cofio.http.schemas import Body, Name
-from cofio.http.state import OpenRuntime
+from cofio.http.state import Actor, OpenRuntime
 from cofio.http.wire import answer
 from cofio.records import Deletion, MeetingPage, MeetingSummary
 from cofio.store.meetings import CURSOR
@@ -67,6 +67,6 @@ async def get_meeting(meeting_id: str, runtime: OpenRuntime) -> Response:
     response_model=None,
     responses={200: {"model": Deletion}, **describe(NotFound, Unavailable)},
 )
-async def delete_meeting(meeting_id: str, runtime: OpenRuntime) -> Response:
+async def delete_meeting(meeting_id: str, runtime: OpenRuntime, actor: Actor) -> Response:
     """The meeting is gone, and what was removed is told."""
-    return answer(await maintain.delete_meeting(runtime, meeting_id))
+    return answer(await maintain.delete_meeting(runtime, meeting_id, actor=actor))

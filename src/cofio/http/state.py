@@ -21,3 +21,12 @@ async def _runtime(request: Request) -> Runtime:
 
 
 OpenRuntime = Annotated[Runtime, Depends(_runtime)]
+
+
+async def _actor(request: Request) -> str:
+    actor: str = request.scope.get("actor", "anonymous")
+    return actor
+
+
+# Who sends the request, as the audit names them.
+Actor = Annotated[str, Depends(_actor)]

@@ -86,6 +86,7 @@ TURN_WAIT_S: Final = 30.0
 _BUSY_WAIT_MS: Final = 10_000
 _SCRUB_WAIT_MS: Final = 250
 LONGEST_LOG_BYTES: Final = 64 * 1024 * 1024
+PURGE_OWED: Final = "purge_owed"  # the fact that the vector index's files may still hold what was deleted
 RESTORED: Final = "restored"  # the fact that the vector index was not filled from this database
 
 # FULL: a commit that was acknowledged survives a power cut, not only a kill. secure_delete: what a deletion
@@ -115,6 +116,7 @@ class Database:
         self._writing = asyncio.Lock()
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         self._all_readers = readers
+        self.scrubbed = True  # whether the log was empty when somebody last asked for that
         for reader in readers:
             self._readers.put_nowait(reader)
         self._of_threads: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
@@ -136,7 +138,10 @@ class Database:
             of_threads = [await asyncio.to_thread(_connect_here, path) for _ in range(_READERS)]
         except sqlite3.DatabaseError as error:
             raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
-        return cls(path, writer, readers, of_threads)
+        database = cls(path, writer, readers, of_threads)
+        # Whoever was killed after a deletion may have left what it removed in the log.
+        await database.scrub()
+        return database
 
     async def aclose(self) -> None:
         """Every connection is closed; what was committed is in the main file, unless there is no room for it."""

@@ -15,9 +15,20 @@ import orjson
 
 from cofio.errors import InvalidInput, NotFound
 from cofio.memories import MeetingMemories, Memory
-from cofio.records import Deletion, Float32s, Level, MeetingPage, MeetingSummary, MemoryType
+from cofio.records import (
+    VECTOR_DIMENSIONS,
+    Deletion,
+    Episode,
+    Float32s,
+    Level,
+    MeetingPage,
+    MeetingSummary,
+    MemoryType,
+)
+from cofio.store.audit import add_entry
 from cofio.store.concepts import refresh_concepts
 from cofio.store.database import Database, queries
+from cofio.store.erasure import owe_purge
 from cofio.vector_rules import check_vectors, read_vectors
 
 # Where a page of meetings ends: the date and the row id of its last one.
@@ -40,6 +51,7 @@ class MeetingRecord:
     document: bool
     content_hash: str
     duration_s: float | None
+    ingested_at: str | None = None  # ISO instant in UTC; None stands for now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +92,66 @@ async def stored_meeting(database: Database, meeting_id: str) -> StoredMeeting |
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptMeeting:
+    """A meeting as it is stored: its facts and its episodes, with their ids and vectors (n, 400)."""
+
+    key: int
+    record: MeetingRecord
+    ids: tuple[str, ...]
+    episodes: tuple[Episode, ...]
+    vectors: Float32s
+
+
+async def kept_meeting(database: Database, key: int) -> KeptMeeting | None:
+    """The meeting with this row id, from one state of the truth; None if it is gone."""
+    async with database.read() as connection:
+        rows = [row async for row in queries.meetings_by_rowid(connection, ids=f"[{key}]")]
+        if not rows:
+            return None
+        episodes = [row async for row in queries.episodes_to_keep(connection, meeting=key)]
+    record = meeting_record(rows[0])
+    return KeptMeeting(
+        key=key,
+        record=record,
+        ids=tuple(row["memory_id"] for row in episodes),
+        episodes=tuple(
+            Episode(
+                text=row["content"],
+                position=row["position"],
+                words=row["words"],
+                speaker=row["speaker"],
+                title=record.title if record.document else None,
+                start_s=row["start_s"],
+                end_s=row["end_s"],
+            )
+            for row in episodes
+        ),
+        vectors=np.frombuffer(b"".join(row["vector"] for row in episodes), "<f4").reshape(
+            -1, VECTOR_DIMENSIONS
+        ),
+    )
+
+
+def meeting_record(row: sqlite3.Row) -> MeetingRecord:
+    """The facts in a row of `meetings`."""
+    return MeetingRecord(
+        meeting_id=row["meeting_id"],
+        project=row["project"],
+        series=row["series"],
+        title=row["title"],
+        date=date.fromisoformat(row["date"]) if row["date"] else None,
+        external_id=row["external_id"],
+        format=row["format"],
+        participants=tuple(orjson.loads(row["participants"])),
+        metadata=orjson.loads(row["metadata"]),
+        document=bool(row["document"]),
+        content_hash=row["content_hash"],
+        duration_s=row["duration_s"],
+        ingested_at=row["ingested_at"],
+    )
+
+
 async def project_knowledge(
     database: Database, project: str, meeting_key: int | None, keys: frozenset[str], limit: int
 ) -> tuple[frozenset[str], tuple[OpenQuestion, ...]]:
@@ -108,12 +180,15 @@ async def project_knowledge(
     )
 
 
-async def save_meeting(database: Database, record: MeetingRecord, memories: MeetingMemories) -> None:
+async def save_meeting(
+    database: Database, record: MeetingRecord, memories: MeetingMemories, *, erased_by: str | None = None
+) -> None:
     """The meeting is stored exactly as `memories` say, with its share in the project's concepts.
 
     One transaction writes the meeting, its memories, edges and mentions, the concepts that they change, the debt
-    to the vector index and one change of version. Memories that it had before and has no more are gone. Raises
-    `InvalidVector`, with nothing stored, if one of the memories has a vector that it may not have.
+    to the vector index and one change of version. Memories that it had before and has no more are gone; where that was
+    the aim of `erased_by`, the audit tells so, and the index is to purge them. Raises `InvalidVector`, with nothing
+    stored, if one of the memories has a vector that it may not have.
     """
     kept = [*memories.episodes, *memories.contexts]
     if kept:
@@ -140,12 +215,24 @@ async def save_meeting(database: Database, record: MeetingRecord, memories: Meet
         await _owe(connection, "upsert", [(memory.memory_id, int(memory.level)) for memory in kept])
         keys = old_keys | {mention.key for mention in memories.mentions}
         await _record_change(connection, record.project, keys, key, only_added=not old_keys)
+        if erased_by is not None:
+            await queries.forget_warnings_in_operations(connection, meeting_id=record.meeting_id)
+            await owe_purge(connection)
+            await add_entry(
+                connection,
+                actor=erased_by,
+                action="erase_speaker",
+                subject=record.meeting_id,
+                details={"L2": sum(level == Level.EPISODE for _, level in gone)},
+            )
 
 
-async def delete_meeting(database: Database, meeting_id: str) -> Deletion:
+async def delete_meeting(
+    database: Database, meeting_id: str, *, actor: str, action: str = "delete_meeting"
+) -> Deletion:
     """The meeting, its memories, edges, mentions and its titles in operations are gone; concepts are refreshed.
 
-    Raises `NotFound` if there is no such meeting.
+    The audit tells it in the same transaction. Raises `NotFound` if there is no such meeting.
     """
     async with database.write() as connection:
         row = await _existing(connection, meeting_id)
@@ -165,15 +252,18 @@ async def delete_meeting(database: Database, meeting_id: str) -> Deletion:
         await _owe(connection, "delete", memories)
         await _record_change(connection, row["project"], keys, key, only_added=False)
         concepts = before - int((await queries.counts(connection))["l0"])
-    return Deletion(
-        meeting_id=meeting_id,
-        removed_memories={
+        removed = {
             "L0": concepts,
             "L1": sum(level == Level.CONTEXT for _, level in memories),
             "L2": sum(level == Level.EPISODE for _, level in memories),
-        },
-        removed_edges=edges,
-    )
+        }
+        named = await queries.names_in_use(connection, project=row["project"], series=row["series"])
+        if not named["in_use"]:
+            await owe_purge(connection)
+        await add_entry(
+            connection, actor=actor, action=action, subject=meeting_id, details={**removed, "edges": edges}
+        )
+    return Deletion(meeting_id=meeting_id, removed_memories=removed, removed_edges=edges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +389,7 @@ def _meeting_row(record: MeetingRecord) -> dict[str, object]:
         "document": record.document,
         "content_hash": record.content_hash,
         "duration_s": record.duration_s,
-        "ingested_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ingested_at": record.ingested_at or datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

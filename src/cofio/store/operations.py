@@ -42,16 +42,16 @@ async def unfinished_operations(database: Database) -> tuple[str, ...]:
         return tuple([row["operation_id"] async for row in queries.unfinished_operations(connection)])
 
 
-async def start_operation(database: Database, operation_id: str) -> tuple[PendingMeeting, ...]:
-    """The operation is running; returns its meetings that are still pending, in their order."""
+async def start_operation(database: Database, operation_id: str) -> None:
+    """The operation is running."""
     async with database.write() as connection:
         await queries.start_operation(connection, operation_id=operation_id, started_at=_now())
-        return tuple(
-            [
-                PendingMeeting(position=row["position"], payload=row["payload"].encode())
-                async for row in queries.pending_meetings(connection, operation_id=operation_id)
-            ]
-        )
+
+
+async def next_meeting(database: Database, operation_id: str) -> PendingMeeting | None:
+    """The first meeting of the operation that is still to be ingested, None if there is none."""
+    rows = await database.rows(queries.next_pending_meeting, operation_id=operation_id)
+    return PendingMeeting(position=rows[0]["position"], payload=rows[0]["payload"].encode()) if rows else None
 
 
 async def settle_meeting(
@@ -62,10 +62,13 @@ async def settle_meeting(
     succeeded: bool,
     result: Mapping[str, object],
     meeting_id: str | None,
-) -> None:
-    """One meeting of the operation has its result, and its text is no longer kept in the operation."""
+) -> bool:
+    """One meeting of the operation has its result, and its text is no longer kept in the operation.
+
+    Returns False, and nothing is changed, if it was taken out of the operation meanwhile.
+    """
     async with database.write() as connection:
-        await queries.settle_operation_meeting(
+        settled = await queries.settle_operation_meeting(
             connection,
             operation_id=operation_id,
             position=position,
@@ -73,6 +76,7 @@ async def settle_meeting(
             result=orjson.dumps(result).decode(),
             meeting_id=meeting_id,
         )
+    return settled is not None
 
 
 async def finish_operation(database: Database, operation_id: str) -> None:

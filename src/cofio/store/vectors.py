@@ -193,6 +193,13 @@ class VectorIndex(Protocol):
         """What was upserted or deleted before survives a power cut."""
         ...
 
+    async def purge(self) -> bool:
+        """Nothing of what was deleted before is left in the engine's files; this may take minutes, beside searches.
+
+        Returns False where the files are not ours: a server gives up the space of deleted points when it sees fit.
+        """
+        ...
+
     async def aclose(self) -> None:
         """The index is closed; closing twice is harmless, any other call raises `VectorStoreUnavailable`."""
         ...

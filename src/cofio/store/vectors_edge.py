@@ -102,6 +102,9 @@ class EdgeIndex:
         self._written = 0  # since one looked
         self._left = dict.fromkeys(Level, 0)  # points that the engine did not index when it was told to
         self._build_s: float | None = None
+        self._purges_wanted = 0
+        self._purged = asyncio.Condition()
+        self._purges = 0  # so many of the wanted ones are done
 
     @classmethod
     async def open(
@@ -218,8 +221,21 @@ class EdgeIndex:
     async def flush(self) -> None:
         await self._ask(child.Flush(), wait_s=max(self._reply_wait_s, LONG_WAIT_S))
 
+    async def purge(self) -> bool:
+        # The engine keeps what was deleted in its segments and in its log, so a generation is filled anew.
+        self._purges_wanted += 1
+        wanted = self._purges_wanted
+        self._look.set()
+        async with self._purged:
+            await self._purged.wait_for(lambda: self._purges >= wanted or self._closed)
+        if self._purges < wanted:
+            raise VectorStoreUnavailable("The vector index was closed before it was purged.")
+        return True
+
     async def aclose(self) -> None:
         self._closed = True
+        async with self._purged:
+            self._purged.notify_all()
         await _end(self._keeping)
         await _end(self._building)
         await _end(self._starting)
@@ -261,12 +277,18 @@ class EdgeIndex:
             await self._look.wait()
             self._look.clear()
             try:
-                if not await self._is_lacking():
+                purges = self._purges_wanted
+                if self._purges == purges and not await self._is_lacking():
                     continue
-                self._building = asyncio.create_task(self._build(), name="vector-index-build")
+                self._building = asyncio.create_task(
+                    self._build(anew=self._purges < purges), name="vector-index-build"
+                )
                 await asyncio.wait([self._building])
                 if not self._building.cancelled():  # as `clear` does
                     self._building.result()
+                    async with self._purged:
+                        self._purges = purges
+                        self._purged.notify_all()
                 pause_s = self._retry_s
             except (VectorStoreUnavailable, StoreInUse, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error.detail
@@ -281,8 +303,11 @@ class EdgeIndex:
             for level, (points, indexed) in (await self._coverage()).items()
         )
 
-    async def _build(self) -> None:
-        """A generation in which all is indexed serves in place of the one before, or everything is as it was."""
+    async def _build(self, *, anew: bool) -> None:
+        """A generation in which all is indexed serves in place of the one before, or everything is as it was.
+
+        It is a copy of the one before, or `anew`, filled point by point, so that it holds nothing of deleted ones.
+        """
         started = time.monotonic()
         await self._tidy()
         name = await _in_thread(lambda: generations.following(self._directory))
@@ -293,8 +318,11 @@ class EdgeIndex:
         heir: Process | None = None
         try:
             async with self._writing:
-                await self._copy(name)
+                if not anew:
+                    await self._copy(name)
                 self._journal = journal
+            if anew:
+                await self._refill(name)
             await self._optimize(name)
             heir = await self._open_engine(name)
             left = {
@@ -321,6 +349,20 @@ class EdgeIndex:
         if self._process is not process or not process.alive:
             # The one that took its place replayed the log into the files that were being copied.
             raise VectorStoreUnavailable("The vector engine died while its files were copied.")
+
+    async def _refill(self, name: str) -> None:
+        """The generation `name` is new and holds every point of the current one, but for the journal's."""
+        filler = await self._open_engine(name, niceness=BUILDER_NICENESS)
+        try:
+            for level, collection in COLLECTIONS.items():
+                ids = sorted(await self.ids(level))
+                for start in range(0, len(ids), UPSERT_POINTS):
+                    part = tuple(ids[start : start + UPSERT_POINTS])
+                    found = await self._ask(child.Read(collection=collection, ids=part))
+                    await filler.ask(cast("child.Upsert", found), wait_s=self._reply_wait_s)
+            await filler.ask(child.Close(), wait_s=self._reply_wait_s)
+        finally:
+            await filler.kill()
 
     async def _optimize(self, name: str) -> None:
         """All of the generation that is large enough is indexed and on the disk; nobody holds it open."""

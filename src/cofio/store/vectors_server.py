@@ -151,6 +151,9 @@ class ServerIndex:
     async def flush(self) -> None:
         """Nothing is left to do: every write waits for the server, whose log is its own affair."""
 
+    async def purge(self) -> bool:
+        return False
+
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True

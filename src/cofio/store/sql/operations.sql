@@ -20,13 +20,14 @@ UPDATE operations SET started_at = coalesce(started_at, :started_at) WHERE opera
 -- name: finish_operation!
 UPDATE operations SET finished_at = :finished_at WHERE operation_id = :operation_id;
 
--- name: pending_meetings
+-- name: next_pending_meeting
 SELECT position, payload FROM operation_meetings
-WHERE operation_id = :operation_id AND status = 'pending' ORDER BY position;
+WHERE operation_id = :operation_id AND status = 'pending' ORDER BY position LIMIT 1;
 
--- name: settle_operation_meeting!
+-- name: settle_operation_meeting^
 UPDATE operation_meetings SET status = :status, result = :result, meeting_id = :meeting_id, payload = NULL
-WHERE operation_id = :operation_id AND position = :position;
+WHERE operation_id = :operation_id AND position = :position AND status = 'pending'
+RETURNING position;
 
 -- name: forget_meeting_in_operations!
 -- A deleted meeting leaves no title and no receipt behind in the operations that brought it.

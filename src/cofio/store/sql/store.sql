@@ -32,6 +32,10 @@ INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPD
 -- name: forget_fact!
 DELETE FROM facts WHERE name = :name;
 
+-- name: settle_fact!
+-- The fact is forgotten, unless it was stated anew meanwhile.
+DELETE FROM facts WHERE name = :name AND value = :value;
+
 -- name: outbox_size$
 SELECT count(*) FROM outbox WHERE seq > :after;
 

@@ -1,0 +1,74 @@
+-- name: meetings_of_project
+SELECT id, meeting_id FROM meetings WHERE project = :project ORDER BY id;
+
+-- name: projects
+SELECT DISTINCT project FROM meetings ORDER BY project;
+
+-- name: meetings_spoken_in
+-- The meetings in which somebody spoke, by the key of the person's concept.
+SELECT meeting FROM mentions
+WHERE project = :project AND kind = 'person' AND concept_key = :concept_key;
+
+-- name: meetings_with_participants
+SELECT id, participants FROM meetings WHERE :project IS NULL OR project = :project;
+
+-- name: episodes_to_keep
+-- Every episode of a meeting with all that is stored of it but its type, in its order.
+SELECT memory_id, position, content, words, speaker, start_s, end_s, vector
+FROM memories WHERE meeting = :meeting AND level = 2 ORDER BY position;
+
+-- name: memory_ids_of_project
+SELECT memory_id, level FROM memories WHERE level IN (0, 1, 2) AND project = :project ORDER BY id;
+
+-- name: count_edges_of_project$
+SELECT count(*) FROM edges
+WHERE source IN (SELECT id FROM memories WHERE level IN (0, 1, 2) AND project = :project);
+
+-- name: owe_deletion_of_project!
+INSERT INTO outbox (level, memory_id, operation)
+SELECT level, memory_id, 'delete' FROM memories WHERE level IN (0, 1, 2) AND project = :project ORDER BY level, id;
+
+-- name: delete_edges_of_project!
+DELETE FROM edges WHERE source IN (SELECT id FROM memories WHERE level IN (0, 1, 2) AND project = :project);
+
+-- name: delete_mentions_of_project!
+DELETE FROM mentions WHERE project = :project;
+
+-- name: delete_memories_of_project!
+DELETE FROM memories WHERE level IN (0, 1, 2) AND project = :project;
+
+-- name: delete_meetings_of_project!
+DELETE FROM meetings WHERE project = :project;
+
+-- name: withdraw_waiting_meetings!
+-- What batches still hold of a project is not ingested any more.
+UPDATE operation_meetings SET status = 'failed', payload = NULL, title = '(deleted)', result = :result
+WHERE status = 'pending' AND payload ->> 'project' = :project;
+
+-- name: count_waiting_meetings$
+SELECT count(*) FROM operation_meetings WHERE status = 'pending' AND payload ->> 'project' = :project;
+
+-- name: count_waiting_that_name$
+-- Meetings that batches still hold, in whose text or list of participants the name occurs.
+SELECT count(*) FROM operation_meetings
+WHERE status = 'pending' AND (:project IS NULL OR payload ->> 'project' = :project)
+  AND (instr(lower(payload ->> 'transcript'), lower(:name)) OR instr(lower(payload ->> 'participants'), lower(:name)));
+
+-- name: forget_warnings_in_operations!
+-- What the reading of a transcript remarked may quote it.
+UPDATE operation_meetings SET result = json_set(result, '$.warnings', json_array()) WHERE meeting_id = :meeting_id;
+
+-- name: names_in_use^
+-- Whether any meeting still bears these names, which the vector index holds too.
+SELECT EXISTS (SELECT 1 FROM meetings WHERE project = :project)
+       AND (:series IS NULL OR EXISTS (SELECT 1 FROM meetings WHERE series = :series)) AS in_use;
+
+-- name: still_named^
+-- Where a name occurs in what others said, and in what was written about meetings.
+SELECT
+    (SELECT count(*) FROM memories WHERE level = 2 AND (:project IS NULL OR project = :project)
+        AND instr(lower(content), lower(:name))) AS utterances,
+    (SELECT count(*) FROM memories WHERE level = 0 AND (:project IS NULL OR project = :project)
+        AND instr(lower(content), lower(:name))) AS concepts,
+    (SELECT count(*) FROM meetings WHERE (:project IS NULL OR project = :project)
+        AND instr(lower(title || ' ' || metadata), lower(:name))) AS meetings;

@@ -1,0 +1,313 @@
+"""Erasing speakers, projects and meetings: out of every store, down to the bytes, with a proof and an audit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from hash_encoder import HashEncoder
+from in_process import client
+from test_kill import meeting
+
+from cofio import batches
+from cofio.backups import create_backup
+from cofio.data_dir import DATABASE_NAME
+from cofio.erasure import erase_project, erase_speaker
+from cofio.errors import MeetingsWaiting, NotFound
+from cofio.ingest import ingest
+from cofio.maintain import delete_meeting, doctor, list_audit, list_meetings
+from cofio.query import recall
+from cofio.records import Filters, MeetingInput, Question
+from cofio.runtime import Runtime, open_runtime
+from cofio.settings import Settings
+from cofio.store import meetings
+from cofio.store.database import queries
+from cofio.store.operations import read_operation
+from cofio.store.pseudonyms import pseudonym
+
+SAID = "\n".join(
+    [
+        "Zelda Quux: The xylograph must be oiled before the regatta, I keep the xylograph in the boathouse.",
+        "Ann Moe: Who carries the trophy to the regatta?",
+        "Zelda Quux: I will carry the trophy to the regatta by Friday.",
+        "Ann Moe: Then I will order the trophy polish, Zelda has enough to do.",
+    ]
+)
+
+
+@pytest_asyncio.fixture
+async def runtime(tmp_path: Path) -> AsyncIterator[Runtime]:
+    async with open_runtime(Settings(data_dir=tmp_path / "store"), HashEncoder()) as opened:
+        yield opened
+
+
+def _meeting(title: str = "Regatta", **fields: object) -> MeetingInput:
+    given: dict[str, object] = {
+        "transcript": SAID,
+        "project": "harbour",
+        "date": date(2026, 5, 4),
+        "external_id": title,
+    }
+    return MeetingInput(title=title, **{**given, **fields})  # type: ignore[arg-type]
+
+
+async def _on_disk(runtime: Runtime) -> None:
+    """Snapshot, index and the database's main file hold everything."""
+    await runtime.live.save()
+    await runtime.outbox.strike()
+    await runtime.database.scrub()
+
+
+def _bytes_hold(folder: Path, word: str) -> list[str]:
+    """The files below `folder` in whose bytes the word occurs, whatever its capitals."""
+    return [
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and word.lower().encode() in path.read_bytes().lower()
+    ]
+
+
+async def test_a_speaker_is_erased_to_the_last_byte(runtime: Runtime) -> None:
+    folder = runtime.settings.data_dir
+    for i in range(6):
+        await ingest(runtime, meeting(i))
+    await ingest(runtime, _meeting(participants=("Zelda Quux", "Ann Moe", "Cleo Fay")))
+    await ingest(runtime, _meeting("Alone", transcript="Zelda Quux: My xylograph is mine alone."))
+    await ingest(runtime, _meeting("Absent", transcript="Ann Moe: We row.", participants=("Zelda Quux",)))
+    await _on_disk(runtime)
+    assert {DATABASE_NAME, "graph.npz"} <= set(_bytes_hold(folder, "xylograph"))
+    assert any(name.startswith("vectors") for name in _bytes_hold(folder, pseudonym("Zelda Quux")))
+
+    erased = await erase_speaker(runtime, "zelda quux", actor="keeper")
+
+    assert (erased.meetings_deleted, erased.meetings_changed) == (1, 2)
+    assert erased.removed_memories["L2"] == 3
+    proof = erased.proof
+    assert (proof.database, proof.graph, proof.index, proof.search) == (0, 0, 0, 0)
+    assert proof.log_empty
+    assert proof.index_purged
+    assert erased.still_named is not None
+    assert erased.still_named.utterances == 0, "the whole name is in nobody's words"
+    await runtime.live.save()
+    assert _bytes_hold(folder, "xylograph") == []
+    assert _bytes_hold(folder, "Zelda Quux") == []
+    assert _bytes_hold(folder, pseudonym("Zelda Quux")) == []
+    assert (await doctor(runtime, repair=False)).problems == ()
+
+    answer = await recall(runtime, Question(query="Who carries the trophy to the regatta?"))
+    said = [memory.content for memory in answer.direct_results["L2"]]
+    assert "Who carries the trophy to the regatta?" in said
+    assert any("Zelda has enough" in content for content in said), "what others said about her is theirs"
+    everything = [*answer.direct_results["L0"], *answer.direct_results["L1"], *answer.direct_results["L2"]]
+    assert not any("carry the trophy" in memory.content for memory in everything)
+    assert not any("Zelda Quux" in memory.metadata.speakers for memory in everything)
+    assert not any("Zelda Quux" in memory.metadata.owners for memory in everything)
+    left = {one.title: one.participants for one in (await list_meetings(runtime, project="harbour")).meetings}
+    assert left == {"Regatta": ("Ann Moe", "Cleo Fay"), "Absent": ("Ann Moe",)}
+    with pytest.raises(NotFound):
+        await erase_speaker(runtime, "Zelda Quux")
+
+
+async def test_an_erasure_leaves_what_would_be_there_without_the_speaker(tmp_path: Path) -> None:
+    """Concepts with their counts, definitions and vectors are those of a store that never heard them."""
+    without = "\n".join(line for line in SAID.splitlines() if not line.startswith("Zelda"))
+    kept: list[list[tuple[object, ...]]] = []
+    for name, transcript in (("erased", SAID), ("never", without)):
+        async with open_runtime(Settings(data_dir=tmp_path / name), HashEncoder()) as runtime:
+            for title in ("Regatta", "Again"):
+                await ingest(runtime, _meeting(title, transcript=transcript))
+            if name == "erased":
+                await erase_speaker(runtime, "Zelda Quux", project="harbour")
+        with contextlib.closing(sqlite3.connect(tmp_path / name / DATABASE_NAME)) as connection:
+            kept.append(
+                connection.execute(
+                    "SELECT m.memory_id, m.level, m.position, m.memory_type, m.content, m.words, m.speaker, m.details, "
+                    "m.vector FROM memories m WHERE m.level IN (0, 2) ORDER BY m.memory_id"
+                ).fetchall()
+            )
+    assert kept[0] == kept[1]
+
+
+async def test_the_project_bounds_an_erasure(runtime: Runtime) -> None:
+    await ingest(runtime, _meeting())
+    await ingest(runtime, _meeting("Elsewhere", project="other"))
+    await erase_speaker(runtime, "Zelda Quux", project="other")
+    answer = await recall(runtime, Question(query="xylograph", filters=Filters(speaker=("Zelda Quux",))))
+    assert {memory.metadata.project for memory in answer.direct_results["L2"]} == {"harbour"}
+    with pytest.raises(NotFound):
+        await erase_speaker(runtime, "Zelda Quux", project="other")
+
+
+async def test_a_project_is_erased_to_the_last_byte_with_its_batches(runtime: Runtime) -> None:
+    folder = runtime.settings.data_dir
+    await ingest(runtime, meeting(1))
+    done = await batches.submit(runtime, [_meeting("Done", project="zebrafinch", series="quokka")])
+    working = asyncio.create_task(batches.work(runtime))
+    async for _ in batches.watch(runtime, done):
+        pass
+    working.cancel()
+    waiting = await batches.submit(runtime, [_meeting(f"Waits {i}", project="zebrafinch") for i in range(2)])
+    both = await batches.submit(runtime, [_meeting("Other", transcript="Ann Moe: We row.", project="other")])
+    await _on_disk(runtime)
+    for word in ("zebrafinch", "quokka", "xylograph"):
+        assert DATABASE_NAME in _bytes_hold(folder, word)
+    assert any(name.startswith("vectors") for name in _bytes_hold(folder, "quokka"))
+
+    erased = await erase_project(runtime, "zebrafinch", actor="keeper")
+
+    assert erased.meetings_deleted == 1
+    assert erased.removed_memories["L2"] == 4
+    assert (erased.proof.database, erased.proof.graph, erased.proof.index, erased.proof.search) == (
+        0,
+        0,
+        0,
+        0,
+    )
+    await runtime.live.save()
+    for word in ("zebrafinch", "quokka", "xylograph", "Waits 1"):
+        assert _bytes_hold(folder, word) == [], word
+    working = asyncio.create_task(batches.work(runtime))
+    async for state in batches.watch(runtime, both):
+        last = state
+    assert last.status == "succeeded"
+    withdrawn = await read_operation(runtime.database, waiting)
+    assert [item.error and item.error["code"] for item in withdrawn.results] == ["erased", "erased"]
+    working.cancel()
+    assert runtime.live.current.counts["meetings"] == 2
+    assert (await doctor(runtime, repair=False)).problems == ()
+    with pytest.raises(NotFound):
+        await erase_project(runtime, "zebrafinch")
+
+
+async def test_a_meeting_that_a_batch_is_just_ingesting_goes_with_its_project(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+    settle = Runtime.settle
+
+    async def slow(self: Runtime, *, wait_s: float | None = None) -> bool:
+        started.set()
+        await go_on.wait()
+        return await settle(self, wait_s=wait_s)
+
+    await batches.submit(runtime, [_meeting("Late", project="zebrafinch")])
+    monkeypatch.setattr(Runtime, "settle", slow)
+    working = asyncio.create_task(batches.work(runtime))
+    await started.wait()
+    monkeypatch.setattr(Runtime, "settle", settle)
+    await erase_project(runtime, "zebrafinch")
+    go_on.set()
+    await asyncio.sleep(0)
+    while runtime.live.current.counts["meetings"] or await runtime.database.rows(queries.projects):
+        await asyncio.sleep(0.01)
+    working.cancel()
+
+
+async def test_a_speaker_whose_words_wait_in_a_batch_is_not_erased_in_part(runtime: Runtime) -> None:
+    await ingest(runtime, _meeting())
+    await batches.submit(runtime, [_meeting("Waits")])
+    with pytest.raises(MeetingsWaiting, match="1 meetings"):
+        await erase_speaker(runtime, "zelda QUUX")
+    with pytest.raises(NotFound):
+        await erase_speaker(runtime, "zelda QUUX", project="other")
+
+
+async def test_a_deleted_meeting_leaves_no_byte_even_while_a_backup_reads(runtime: Runtime) -> None:
+    folder = runtime.settings.data_dir
+    await ingest(runtime, meeting(1))
+    receipt = await ingest(runtime, _meeting(series="quokka"))
+    await _on_disk(runtime)
+    reader = sqlite3.connect(folder / DATABASE_NAME)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM meetings").fetchone()
+
+    async def leave() -> None:
+        await asyncio.sleep(0.3)
+        reader.close()
+
+    leaving = asyncio.create_task(leave())
+    await delete_meeting(runtime, receipt.meeting_id, actor="keeper")
+    await leaving
+    assert await runtime.database.scrub()
+    assert await runtime.purge()
+    await runtime.live.save()
+    for word in ("xylograph", "quokka", "Regatta"):
+        assert _bytes_hold(folder, word) == [], word
+
+
+async def test_what_a_kill_left_in_the_log_is_gone_after_the_next_start(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "store")
+    async with open_runtime(settings, HashEncoder()) as runtime:
+        receipt = await ingest(runtime, _meeting())
+        await runtime.database.scrub()
+        # Deleted, and killed before the log was emptied: the log is as a kill leaves it.
+        await meetings.delete_meeting(runtime.database, receipt.meeting_id, actor="keeper")
+        log = (tmp_path / "store" / f"{DATABASE_NAME}-wal").read_bytes()
+        main = (tmp_path / "store" / DATABASE_NAME).read_bytes()
+        assert b"xylograph" in main
+    (tmp_path / "store" / DATABASE_NAME).write_bytes(main)
+    (tmp_path / "store" / f"{DATABASE_NAME}-wal").write_bytes(log)
+    async with open_runtime(settings, HashEncoder()) as runtime:
+        assert _bytes_hold(tmp_path / "store", "xylograph") == []
+
+
+async def test_the_audit_tells_who_and_how_much_but_not_what(runtime: Runtime) -> None:
+    await ingest(runtime, _meeting())
+    receipt = await ingest(runtime, _meeting("Second"))
+    await delete_meeting(runtime, receipt.meeting_id, actor="keeper")
+    await erase_speaker(runtime, "Ann Moe", actor="keeper")
+    await erase_project(runtime, "harbour")
+    page = await list_audit(runtime)
+    told = [(entry.action, entry.actor) for entry in page.entries]
+    assert told == [
+        ("project_erased", "local"),
+        ("erase_project", "local"),
+        ("speaker_erased", "keeper"),
+        ("erase_speaker", "keeper"),
+        ("delete_meeting", "keeper"),
+    ]
+    assert page.entries[-1].subject == receipt.meeting_id
+    assert page.entries[-1].details["L2"] == 4
+    assert page.entries[2].subject == pseudonym("ann moe")
+    text = str(page).casefold()
+    for word in ("harbour", "ann moe", "zelda", "regatta", "second"):
+        assert word not in text
+    first = await list_audit(runtime, limit=2)
+    rest = await list_audit(runtime, limit=10, before=first.next_before)
+    assert first.entries + rest.entries == page.entries
+    assert rest.next_before is None
+    for statement in ("UPDATE audit SET actor = 'x'", "DELETE FROM audit"):
+        with pytest.raises(sqlite3.IntegrityError, match="only added to"):
+            async with runtime.database.write() as connection:
+                await connection.execute(statement)
+
+
+async def test_erasures_over_http(runtime: Runtime) -> None:
+    await ingest(runtime, _meeting())
+    await ingest(runtime, _meeting("Other", project="a/b"))
+    create_backup(runtime.settings.data_dir, runtime.settings.data_dir / "backups")
+    async with client(runtime.settings, runtime) as service:
+        question = {"query": "xylograph"}
+        before = (await service.post("/api/v2/query", json=question)).json()
+        assert "boathouse" in str(before)
+        erased = await service.delete("/admin/speakers/Zelda%20Quux", params={"project": "harbour"})
+        assert erased.status_code == 200, erased.text
+        assert erased.json()["meetings_changed"] == 1
+        assert len(erased.json()["older_backups"]) == 1
+        assert (await service.delete("/admin/projects/a%2Fb")).json()["meetings_deleted"] == 1
+        after = await service.post("/api/v2/query", json=question)
+        assert after.headers["X-Cofio-Cache"] == "miss"
+        assert "boathouse" not in after.text
+        for path in ("/admin/speakers/nobody", "/admin/projects/none"):
+            missing = await service.delete(path)
+            assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+        audit = (await service.get("/admin/audit", params={"limit": 1})).json()
+        assert audit["entries"][0]["action"] == "project_erased"
+        assert audit["entries"][0]["actor"] == "anonymous"
+        assert (await service.get("/admin/audit", params={"limit": 0})).status_code == 422
