@@ -48,7 +48,7 @@ class DetailedHealth:
 @router.get("/health", summary="State of the whole", response_model=None, responses={200: {"model": Health}})
 async def health(runtime: OpenRuntime) -> Response:
     """Each store was asked; the encoder was not run. 200 also where a part is down: the body tells."""
-    return answer(_health(await measure_health(runtime, encode=False)))
+    return answer(_health(await measure_health(runtime, thorough=False)))
 
 
 def _health(parts: tuple[ComponentHealth, ...]) -> Health:
@@ -81,7 +81,7 @@ async def ready(runtime: OpenRuntime) -> Response:
     """
     if runtime.draining.is_set():
         raise NotReady("The service is stopping; ask another one, or this one when it is back.")
-    parts = await measure_health(runtime, encode=False)
+    parts = await measure_health(runtime, thorough=False)
     if down := [part for part in parts if part.status == "down"]:
         raise NotReady("; ".join(f"{part.name} is down: {part.reason}" for part in down))
     return answer(_health(parts))
