@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import orjson
 import pytest
@@ -164,3 +165,26 @@ def test_the_line_of_a_request_can_be_silenced() -> None:
     program = SAME.format(format="json").replace('"info"', '"warning"', 1)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+DEBUGGED = """
+import asyncio, logging, sys
+from pathlib import Path
+from cofio.store.database import Database
+from cofio.telemetry import configure_logging
+configure_logging("debug", "json")
+logging.getLogger("cofio.x").debug("told")
+async def search():
+    database = await Database.open(Path(sys.argv[1]))
+    async with database.read() as connection:
+        await connection.execute("select ?", ("what somebody said",))
+    await database.aclose()
+asyncio.run(search())
+"""
+
+
+def test_at_debug_no_library_writes_down_what_it_was_given(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DEBUGGED, str(tmp_path / "truth.sqlite")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "told" in done.stderr
+    assert "said" not in done.stderr

@@ -286,7 +286,7 @@ def _stamper() -> structlog.processors.TimeStamper:
 
 
 def configure_logging(level: str, format: Literal["console", "json"]) -> None:
-    """Log lines of this process, libraries' too, go to stderr in one format from `level` up."""
+    """Log lines of this process, libraries' too, go to stderr in one format from `level` up; theirs never below info."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -332,7 +332,9 @@ def configure_logging(level: str, format: Literal["console", "json"]) -> None:
     _access.propagate = False
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    # Below info libraries write down what they are given: aiosqlite each parameter of a statement, and so every text.
+    logging.getLogger("cofio").setLevel(level.upper())
+    root.setLevel(max(logging.INFO, logging.getLogger("cofio").level))
     # One line a request to Qdrant or to our own service would drown the rest.
     for chatty in ("httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
