@@ -129,7 +129,7 @@ async def rebuild(runtime: Runtime) -> Diagnosis:
     await runtime.index.clear()
     await runtime.outbox.owe_everything()
     await runtime.live.reload()
-    await runtime.restore_index()
+    await runtime.outbox.pay()
     return await doctor(runtime, repair=False)
 
 
