@@ -86,20 +86,22 @@ async def ingest(
             )
         with stages("index"):
             indexed = not settle or await runtime.settle(wait_s=runtime.settings.vector_timeout_s)
-    before = stored.vectors.keys() if stored else set()
-    added, removed = len(set(ids) - before), len(before - set(ids))
-    warnings = transcript.warnings
-    if removed:
-        warnings += (
-            f"{removed} utterances that the meeting held before are not in this transcript and were removed",
-        )
-    if not indexed:
-        warnings += ("stored; the vector index does not answer and will be brought up to date when it does",)
-    outcome = "created" if stored is None else "grown" if added and not removed else "changed"
-    return await _receipt(
-        runtime, meeting_id, outcome, meeting, transcript, warnings, stages,
-        added=added, kept=len(ids) - added, removed=removed,
-    )  # fmt: skip
+        before = stored.vectors.keys() if stored else set()
+        added, removed = len(set(ids) - before), len(before - set(ids))
+        warnings = transcript.warnings
+        if removed:
+            warnings += (
+                f"{removed} utterances that the meeting held before are not in this transcript and were removed",
+            )
+        if not indexed:
+            warnings += (
+                "stored; the vector index does not answer and will be brought up to date when it does",
+            )
+        outcome = "created" if stored is None else "grown" if added and not removed else "changed"
+        return await _receipt(
+            runtime, meeting_id, outcome, meeting, transcript, warnings, stages,
+            added=added, kept=len(ids) - added, removed=removed,
+        )  # fmt: skip
 
 
 def _read(meeting: MeetingInput) -> tuple[Transcript, tuple[Episode, ...], MeetingInput]:

@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 import structlog
@@ -46,7 +47,7 @@ SNAPSHOT_QUIET_S: Final = 60.0
 class Runtime:
     """The open stores, the encoder, the current graph and the cache of one process.
 
-    `writing` holds one lock a meeting that is being written, so that two ingests of one meeting take turns;
+    `writing` holds a lock a meeting for as long as somebody writes it or waits to, so that its ingests take turns;
     `batch_waiting` wakes the worker of `cofio.batches`; `draining` is set when the process was told to stop.
     """
 
@@ -59,7 +60,7 @@ class Runtime:
     live: LiveGraph
     cache: AnswerCache
     outbox: Outbox
-    writing: dict[str, asyncio.Lock] = field(default_factory=dict)
+    writing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     purging: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -139,8 +140,6 @@ class Runtime:
         lock = self.writing.setdefault(meeting_id, asyncio.Lock())
         async with lock:
             yield
-        if not lock.locked() and self.writing.get(meeting_id) is lock:
-            del self.writing[meeting_id]
 
 
 @contextlib.asynccontextmanager
