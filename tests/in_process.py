@@ -34,6 +34,6 @@ async def client(
         inside: ASGIApp = with_state
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(inside),
-            base_url="http://test",
+            base_url="http://127.0.0.1",
         ) as asked:
             yield asked

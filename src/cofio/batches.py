@@ -37,19 +37,22 @@ _some_times = retry(
 )
 
 
-async def submit(runtime: Runtime, meetings: Sequence[MeetingInput]) -> str:
-    """The batch is stored and will be ingested, also if this process is killed now; returns its id."""
+async def submit(runtime: Runtime, meetings: Sequence[MeetingInput], *, project: str | None = None) -> str:
+    """The batch is stored and will be ingested, also if this process is killed now; returns its id.
+
+    `project` is what its sender is bound to: others who are bound to one do not find it.
+    """
     payloads = await asyncio.to_thread(
         lambda: [(meeting.title, orjson.dumps(asdict(meeting))) for meeting in meetings]
     )
-    operation_id = await operations.create_operation(runtime.database, payloads)
+    operation_id = await operations.create_operation(runtime.database, payloads, project)
     runtime.batch_waiting.set()
     return operation_id
 
 
-async def operation(runtime: Runtime, operation_id: str) -> Operation:
-    """The operation as it stands; raises `NotFound`."""
-    return await operations.read_operation(runtime.database, operation_id)
+async def operation(runtime: Runtime, operation_id: str, *, project: str | None = None) -> Operation:
+    """The operation as it stands, of this project's senders if one is given; raises `NotFound`."""
+    return await operations.read_operation(runtime.database, operation_id, project)
 
 
 async def watch(runtime: Runtime, operation_id: str) -> AsyncIterator[Operation]:

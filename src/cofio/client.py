@@ -11,13 +11,21 @@ from urllib.parse import quote
 
 import httpx
 import orjson
-from pydantic import TypeAdapter
+from pydantic import SecretStr, TypeAdapter
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from cofio.backups import Backup
 from cofio.erasure import Erasure
-from cofio.errors import CofioError, InvalidInput, NotFound, Overloaded, Unavailable
-from cofio.records import Answer, Deletion, MeetingInput, Operation, Question
+from cofio.errors import (
+    CofioError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    Unauthenticated,
+    Unavailable,
+)
+from cofio.records import DEFAULT_PROJECT, Answer, Deletion, MeetingInput, Operation, Question
 from cofio.store.audit import AuditPage
 
 _POLL_S: Final = 0.25
@@ -29,7 +37,13 @@ _ERASURE: Final = TypeAdapter(Erasure)
 _AUDIT: Final = TypeAdapter(AuditPage)
 _BACKUP: Final = TypeAdapter(Backup)
 _BACKUPS: Final = TypeAdapter(tuple[Backup, ...])
-_BY_STATUS: Final[Mapping[int, type[CofioError]]] = {404: NotFound, 429: Overloaded, 503: Overloaded}
+_BY_STATUS: Final[Mapping[int, type[CofioError]]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    429: Overloaded,
+    503: Overloaded,
+}
 
 # A busy service is asked again, more and more patiently.
 _patiently = retry(
@@ -131,10 +145,11 @@ class Client:
 
 
 @contextmanager
-def connect(url: str) -> Iterator[Client]:
-    """A client of the service at `url`, closed at the end of the block."""
+def connect(url: str, api_key: SecretStr | None) -> Iterator[Client]:
+    """A client of the service at `url` that sends this key, closed at the end of the block."""
+    headers = {"X-API-Key": api_key.get_secret_value()} if api_key else {}
     try:
-        http = httpx.Client(base_url=url, timeout=_TIMEOUT)
+        http = httpx.Client(base_url=url, timeout=_TIMEOUT, headers=headers)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise InvalidInput(f"{url} is not a URL: {error}", field="url") from error
     with http:
@@ -143,6 +158,8 @@ def connect(url: str) -> Iterator[Client]:
 
 def _meeting_body(meeting: MeetingInput) -> dict[str, object]:
     fields = asdict(meeting)
+    if meeting.project == DEFAULT_PROJECT:
+        del fields["project"]  # where nobody named one, the service takes that of the key
     return {name: value for name, value in fields.items() if value not in (None, ())}
 
 

@@ -105,6 +105,18 @@ class NotFound(CofioError):
     code = "not_found"
 
 
+class Unauthenticated(CofioError):
+    """This needs a valid key."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(CofioError):
+    """This caller may not do that."""
+
+    code = "forbidden"
+
+
 class Overloaded(CofioError):
     """Too much is waiting already; try again shortly."""
 

@@ -53,7 +53,7 @@ async def remember(runtime: Runtime, found: Found, given: Given, console: Consol
 def send(url: str, found: Found, given: Given, settings: Settings, console: Console) -> list[Outcome]:
     """The files are sent to the service in batches, and each batch is waited for."""
     outcomes: list[Outcome] = []
-    with connect(url) as client, progress_bar(console) as progress:
+    with connect(url, settings.api_key) as client, progress_bar(console) as progress:
         task = progress.add_task("Remembering", total=len(found), encoded=None)
         for batch in _batches(found, given, settings, outcomes):
             before = progress.tasks[task].completed

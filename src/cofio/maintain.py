@@ -42,17 +42,17 @@ async def list_meetings(
     )
 
 
-async def get_meeting(runtime: Runtime, meeting_id: str) -> MeetingSummary:
-    """One stored meeting; raises `NotFound`."""
-    return await meetings.meeting_summary(runtime.database, meeting_id)
+async def get_meeting(runtime: Runtime, meeting_id: str, *, project: str | None = None) -> MeetingSummary:
+    """One stored meeting, of this project if one is given; raises `NotFound`."""
+    return await meetings.meeting_summary(runtime.database, meeting_id, project)
 
 
-async def get_memory(runtime: Runtime, memory_id: str) -> MemoryDetail:
-    """One memory with its neighbours; raises `NotFound`.
+async def get_memory(runtime: Runtime, memory_id: str, *, project: str | None = None) -> MemoryDetail:
+    """One memory with its neighbours, of this project if one is given; raises `NotFound`.
 
     What a document names is found by comparing all titles, so these neighbours come from the graph.
     """
-    detail = await recalled.memory_detail(runtime.database, memory_id)
+    detail = await recalled.memory_detail(runtime.database, memory_id, project)
     graph = runtime.live.current
     row = int(graph.rows_by_id.find([memory_id])[0])
     if row < 0 or not graph.definition_rows.size:
@@ -77,13 +77,16 @@ async def get_memory(runtime: Runtime, memory_id: str) -> MemoryDetail:
     return replace(detail, neighbours=(*detail.neighbours, *named[: recalled.NEIGHBOURS]))
 
 
-async def delete_meeting(runtime: Runtime, meeting_id: str, *, actor: str = LOCAL) -> Deletion:
+async def delete_meeting(
+    runtime: Runtime, meeting_id: str, *, project: str | None = None, actor: str = LOCAL
+) -> Deletion:
     """Nothing of the meeting is left in the truth, the index, the graph, its snapshot or the cache; raises `NotFound`.
 
-    What the index and the database's log cannot let go of now (one is away, the other is being read), goes soon.
+    If a `project` is given, only a meeting of it is found. What the index and the database's log cannot let go of now
+    (one is away, the other is being read), goes soon.
     """
     async with runtime.exclusive(meeting_id):
-        deletion = await meetings.delete_meeting(runtime.database, meeting_id, actor=actor)
+        deletion = await meetings.delete_meeting(runtime.database, meeting_id, project=project, actor=actor)
         await runtime.forget_deleted()
     return deletion
 

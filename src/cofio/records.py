@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 SEMANTIC_DIMENSIONS: Final = 384
 FEATURE_DIMENSIONS: Final = 16
 VECTOR_DIMENSIONS: Final = SEMANTIC_DIMENSIONS + FEATURE_DIMENSIONS
+# Of a meeting that names none.
+DEFAULT_PROJECT: Final = "default"
 
 Float32s = NDArray[np.float32]
 Int32s = NDArray[np.int32]
@@ -115,7 +117,7 @@ class MeetingInput:
     participants: tuple[str, ...] = ()
     date: date | None = None
     series: str | None = None
-    project: str = "default"
+    project: str = DEFAULT_PROJECT
     format: str | None = None
     external_id: str | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)

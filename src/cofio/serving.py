@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Final
 
 import orjson
+import structlog
 import uvicorn
 from rich.console import Console
 
 from cofio import files
+from cofio.access.gate import Gate, open_gate
 from cofio.http.app import create_app
 from cofio.loading import remember
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.show import show_outcomes
+
+_log: Final = structlog.get_logger(__name__)
 
 LOADED_NAME: Final = "loaded.txt"
 # A thread that computes in Python gives the interpreter's lock away this often. Beside three such threads the event
@@ -38,13 +42,21 @@ async def serve(settings: Settings, *, load: Path | None, example: str, console:
     """Returns once the service has ended after SIGINT or SIGTERM, everything closed.
 
     `load` names transcripts to remember first, once for a data directory. When the service listens, a command
-    that asks `example` is printed. Raises what `open_runtime` raises.
+    that asks `example` is printed. Raises what `open_runtime` raises, and InvalidSettings where others could reach a
+    service that needs no key.
     """
+    gate = open_gate(settings)
+    if not gate.closed:
+        _log.warning(
+            "open_to_everybody",
+            host=settings.host,
+            detail="Whoever reaches this address may read and delete everything. `cofio keys create` ends that.",
+        )
     console.print(f"Opening the stores in {settings.data_dir}", highlight=False)
     async with open_runtime(settings) as runtime:
         if load is not None:
             await _load_once(runtime, load, console)
-        app = create_app(settings, runtime)
+        app = create_app(settings, runtime, gate)
         # What is open now stays open: the collector of cycles need not walk through it again, which held the
         # interpreter's lock for .15 to .2 s and was the longest stall of the event loop.
         gc.collect()
@@ -56,20 +68,22 @@ async def serve(settings: Settings, *, load: Path | None, example: str, console:
             port=settings.port,
             log_config=None,  # configure_logging has set up uvicorn's loggers too
             access_log=False,  # cofio.access logs each request with its id and route
+            proxy_headers=False,  # the app itself believes trusted_proxies, and nobody else
             server_header=False,
             ws="none",
             lifespan="on",
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(settings.stop_grace_s),
         )
-        await _Server(config, runtime, lambda: _announce(settings, example, console)).serve()
+        await _Server(config, runtime, lambda: _announce(settings, gate, example, console)).serve()
 
 
-def _announce(settings: Settings, example: str, console: Console) -> None:
+def _announce(settings: Settings, gate: Gate, example: str, console: Console) -> None:
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     base = f"http://{shown}:{settings.port}"
     body = orjson.dumps({"query": example}).decode().replace("'", "'\\''")
-    command = f"curl -s {base}/api/v2/query -H 'Content-Type: application/json' -d '{body}'"
+    key = ' -H "X-API-Key: $COFIO_API_KEY"' if gate.closed else ""
+    command = f"curl -s {base}/api/v2/query{key} -H 'Content-Type: application/json' -d '{body}'"
     console.print(f"\nReady on {base} (documentation at {base}/docs). Try:\n", highlight=False)
     console.print(f"{command}\n", highlight=False, markup=False, soft_wrap=True)
 

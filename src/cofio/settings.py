@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -20,9 +23,19 @@ from cofio.errors import InvalidSettings
 
 ENV_PREFIX: Final = "COFIO_"
 CONFIG_VARIABLE: Final = "COFIO_CONFIG"
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
-# What slowapi understands, less its aliases: "600/minute", "5/10 second". Empty means no limit.
-Rate = Annotated[str, Field(pattern=r"^([1-9]\d*/([1-9]\d* )?(second|minute|hour|day))?$")]
+# What slowapi understands, less its aliases: "600/minute", "5/10 second", several with semicolons. Empty is no limit.
+_ONE_RATE: Final = r"[1-9]\d*/([1-9]\d* )?(second|minute|hour|day)"
+Rate = Annotated[str, Field(pattern=rf"^({_ONE_RATE}(; ?{_ONE_RATE})*)?$")]
+
+
+def _listed(value: object) -> object:
+    """The items of a text with commas, as an environment variable holds them."""
+    return [item for part in value.split(",") if (item := part.strip())] if isinstance(value, str) else value
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -119,10 +132,47 @@ class Settings(BaseSettings):
         default=16_384, ge=2, description="Largest metadata of a meeting, in bytes of its JSON form."
     )
     query_rate: Rate = Field(
-        default="600/minute", description='Queries that one client may send; "" for no limit.'
+        default="60/minute;1000/hour",
+        description='Queries that one key, or one address without a key, may send; "" for no limit.',
     )
     ingest_rate: Rate = Field(
-        default="120/minute", description='Ingest requests that one client may send; "" for no limit.'
+        default="120/minute;2000/hour",
+        description='Ingests and deletions that one key, or one address without a key, may send; "" for no limit.',
+    )
+    rate_storage_url: SecretStr | None = Field(
+        default=None,
+        description="URL of a Redis server where several processes count rates together. Unset: each for itself.",
+    )
+    allow_anonymous: bool = Field(
+        default=False,
+        description="Answer everybody on any address while there are no keys; otherwise on loopback alone.",
+    )
+    keys_file: Path | None = Field(
+        default=None,
+        description="File of the API keys. Unset: keys.sqlite3 under data_dir.",
+    )
+    jwt_secret: SecretStr | None = Field(
+        default=None, description="Secret of at least 32 bytes that signs tokens with HS256."
+    )
+    jwt_public_key_file: Path | None = Field(
+        default=None, description="RSA public key in PEM that verifies tokens signed with RS256."
+    )
+    jwt_audience: str | None = Field(
+        default=None, description="Audience that a token must be made for; needed for tokens."
+    )
+    jwt_issuer: str | None = Field(
+        default=None, description="Issuer that a token must come from; needed for tokens."
+    )
+    trusted_proxies: Listed = Field(
+        default=(),
+        description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    )
+    cors_origins: Listed = Field(
+        default=(),
+        description="Origins of web pages that may call this service, such as https://app.example.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, description="Key that commands with --url send to the service."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe level that is logged."
@@ -131,7 +181,36 @@ class Settings(BaseSettings):
         default="console", description="Log lines for people (console) or for a log collector (json)."
     )
 
-    @field_validator("backup_dir", "qdrant_url", "qdrant_api_key", mode="before")
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ipaddress.ip_network(proxy)
+        return proxies
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin} is no origin; write a scheme and a host, such as https://app.example"
+                )
+        return origins
+
+    @field_validator(
+        "backup_dir",
+        "qdrant_url",
+        "qdrant_api_key",
+        "rate_storage_url",
+        "keys_file",
+        "jwt_secret",
+        "jwt_public_key_file",
+        "jwt_audience",
+        "jwt_issuer",
+        "api_key",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         # TOML has no null, and an environment file often lists a name with nothing behind it.
@@ -214,7 +293,7 @@ def describe_settings() -> str:
             "unset"
             if setting.default is None
             else f"`{setting.default}`"
-            if setting.default != ""
+            if setting.default not in ("", ())
             else "empty"
         )
         rows.append(f"| `{name}` | {default} | {setting.description} |")

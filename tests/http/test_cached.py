@@ -240,9 +240,9 @@ def test_known_bodies_take_no_more_room_than_they_may() -> None:
     known, question = KnownBodies(), Question(query="q")
     bodies = [b"%08000d" % number for number in range(3000)]
     for body in bodies:
-        known.put(b"application/json", body, question)
-    kept = sum(known.get(b"application/json", body) is not None for body in bodies)
+        known.put(None, b"application/json", body, question)
+    kept = sum(known.get(None, b"application/json", body) is not None for body in bodies)
     assert 0 < kept * 8000 < 16 * 1024 * 1024
-    assert known.get(b"text/plain", bodies[-1]) is None
-    known.put(b"application/json", b" " * (MAX_KNOWN_BODY_BYTES + 1), question)
-    assert known.get(b"application/json", b" " * (MAX_KNOWN_BODY_BYTES + 1)) is None
+    assert known.get(None, b"text/plain", bodies[-1]) is None
+    known.put(None, b"application/json", b" " * (MAX_KNOWN_BODY_BYTES + 1), question)
+    assert known.get(None, b"application/json", b" " * (MAX_KNOWN_BODY_BYTES + 1)) is None

@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "erase": "Erase a meeting, a speaker or a project, and prove it.",
     "audit": "Tell who took what out of the memory, the latest first.",
     "graph": "Write the memory graph as GraphML.",
+    "keys": "Make, list and revoke the keys of those who may ask a service.",
     "eval": "Measure recall on labelled meetings.",
     "bench": "Measure speed, beside what else one could take; exits with 1 where results differ.",
     "settings": "Print every setting as a table in Markdown.",

@@ -29,7 +29,7 @@ def audit(
 ) -> None:
     """Tell who took what out of the memory, the latest first."""
     if url:
-        with connect(url) as client:
+        with connect(url, load_settings().api_key) as client:
             page = client.list_audit(limit)
     else:
 

@@ -35,7 +35,7 @@ def create(
 ) -> None:
     """Save what the store holds now, while it may be serving."""
     if url:
-        with connect(url) as client:
+        with connect(url, load_settings().api_key) as client:
             made = client.create_backup(keep)
     else:
         settings = _settings(data_dir, backup_dir)
@@ -47,7 +47,7 @@ def create(
 def list_(url: Service = None, data_dir: DataDir = None, backup_dir: Folder = None) -> None:
     """List the backups, the newest first; exits with 1 if one cannot be read."""
     if url:
-        with connect(url) as client:
+        with connect(url, load_settings().api_key) as client:
             found = client.list_backups()
     else:
         found = list_backups(_folder(_settings(data_dir, backup_dir)))

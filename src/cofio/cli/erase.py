@@ -32,7 +32,7 @@ def meeting(
 ) -> None:
     """Erase one meeting."""
     if url:
-        with connect(url) as client:
+        with connect(url, load_settings().api_key) as client:
             deletion = client.delete_meeting(meeting_id)
     else:
 
@@ -56,7 +56,7 @@ def speaker(
 ) -> None:
     """Erase all that somebody said; exits with 1 if some of it was found again."""
     if url:
-        with connect(url) as client:
+        with connect(url, load_settings().api_key) as client:
             erased = client.erase_speaker(name, project)
     else:
 
@@ -78,7 +78,7 @@ def project(
 ) -> None:
     """Erase a project; exits with 1 if some of it was found again."""
     if url:
-        with connect(url) as client:
+        with connect(url, load_settings().api_key) as client:
             erased = client.erase_project(name)
     else:
 

@@ -38,13 +38,14 @@ def query(
     question = Question(
         query=stripped, limit_per_level=limit, enable_activation=activation, enable_bridges=bridges
     )
+    settings = load_settings(data_dir=data_dir, model_dir=model_dir)
     if url:
-        with connect(url) as client:
+        with connect(url, settings.api_key) as client:
             answer = client.ask(question)
     else:
 
         async def ask(runtime: Runtime) -> Answer:
             return await recall(runtime, question)
 
-        answer = with_runtime(load_settings(data_dir=data_dir, model_dir=model_dir), ask)
+        answer = with_runtime(settings, ask)
     show_answer(out, answer)

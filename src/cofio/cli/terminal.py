@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cofio.errors import (
     CofioError,
+    Forbidden,
     InvalidInput,
     InvalidSettings,
     ModelMissing,
@@ -17,6 +18,7 @@ from cofio.errors import (
     Overloaded,
     StoreInUse,
     StoreTooNew,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -24,6 +26,8 @@ from cofio.errors import (
 EXIT_CODES: Final[Mapping[type[CofioError], int]] = {
     CofioError: os.EX_SOFTWARE,
     InvalidInput: os.EX_DATAERR,
+    Unauthenticated: os.EX_NOPERM,
+    Forbidden: os.EX_NOPERM,
     NotFound: os.EX_NOINPUT,
     Unavailable: os.EX_UNAVAILABLE,
     ModelMissing: os.EX_OSFILE,

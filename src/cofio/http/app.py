@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 from pydantic.json_schema import models_json_schema
+from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import cofio
 from cofio import batches
+from cofio.access.gate import Gate, open_gate
 from cofio.http import admin, health, ingest, meetings, memories, operations, problems, query
 from cofio.http.bodies import DecodedBody, SmallJson
 from cofio.http.cached import CachedQueries, KnownBodies
-from cofio.http.limits import admission, limited, open_limiter
+from cofio.http.guard import KEY_HEADER, Guard, describe_access
+from cofio.http.headers import SecurityHeaders
+from cofio.http.limits import RateLimits
 from cofio.http.middleware import LARGE_BODIES, LimitedBody, Observed, largest_body
 from cofio.http.schemas import BatchRequest, MeetingRequest
 from cofio.http.state import State
@@ -30,11 +36,13 @@ _DESCRIPTION: Final = (
 )
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
+def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | None = None) -> FastAPI:
     """An app whose lifespan opens the runtime and closes it.
 
-    A caller that has opened the runtime already hands it in, and closes it itself.
+    Whoever has opened the runtime already hands it in, and closes it; the gate is that of the settings unless one is
+    given. Raises InvalidSettings for settings under which nobody should be served.
     """
+    gate = gate or open_gate(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
@@ -42,34 +50,48 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
             opened = runtime if runtime else await stack.enter_async_context(open_runtime(settings))
             stack.push_async_callback(_stop, asyncio.create_task(sample_loop_lag(), name="loop-lag"))
             stack.push_async_callback(_stop, asyncio.create_task(batches.work(opened), name="batches"))
+            stack.push_async_callback(_stop, asyncio.create_task(gate.keys.keep_fresh(), name="keys"))
             yield {"runtime": opened}
 
     app = FastAPI(title="cofio", version=cofio.__version__, description=_DESCRIPTION, lifespan=lifespan)
-    limiter = open_limiter()
-    app.state.limiter = limiter  # where slowapi looks for it
     problems.install(app)
 
     root = APIRouter()
-    ingest.add_routes(root, partial(limited, limiter, settings.ingest_rate))
     known = KnownBodies()
-    route = query.add_routes(root, partial(limited, limiter, settings.query_rate), known)
-    for router in (root, operations.router, memories.router, meetings.router, admin.router, health.router):
+    route = query.add_routes(root, known)
+    routers = (
+        ingest.router,
+        operations.router,
+        memories.router,
+        meetings.router,
+        admin.router,
+        health.router,
+    )
+    for router in (root, *routers):
         app.include_router(router)
+    _complete_openapi(app, gate)
 
-    # The last one added is the outermost: the id exists before anything can be refused.
+    # The last one added is the outermost. So a request has its address, then its id, its caller and its rate before
+    # anything is looked up or read for it.
     limit_of = partial(largest_body, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(SmallJson, max_depth=settings.max_json_depth, but=LARGE_BODIES)
     app.add_middleware(DecodedBody, limit_of=limit_of)
     app.add_middleware(LimitedBody, limit_of=limit_of)
-    app.add_middleware(
-        CachedQueries,
-        route=route,
-        path=query.PATH,
-        known=known,
-        admit=admission(limiter, settings.query_rate),
-    )
+    app.add_middleware(CachedQueries, route=route, path=query.PATH, known=known)
+    app.add_middleware(RateLimits, settings=settings)
+    app.add_middleware(Guard, gate=gate, settings=settings, paths=tuple(app.openapi()["paths"]))
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", KEY_HEADER, "X-Request-ID"],
+            expose_headers=["Retry-After", "X-Request-ID", "X-RateLimit-Remaining", "X-RateLimit-Reset"],
+        )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(Observed)
-    _complete_openapi(app)
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     return app
 
 
@@ -80,12 +102,19 @@ async def _stop(task: asyncio.Task[None]) -> None:
         await task
 
 
-def _complete_openapi(app: FastAPI) -> None:
-    """The document holds the schemas that only routes with a body of their own refer to."""
+def _complete_openapi(app: FastAPI, gate: Gate) -> None:
+    """The document holds the schemas that only routes with a body of their own refer to, and who may call what.
+
+    While nobody needs a key, it names none.
+    """
     _, requests = models_json_schema(
         [(MeetingRequest, "validation"), (BatchRequest, "validation")],
         ref_template="#/components/schemas/{model}",
     )
-    schemas: dict[str, Any] = app.openapi().setdefault("components", {}).setdefault("schemas", {})
+    document = app.openapi()
+    schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= requests["$defs"]
     schemas |= problems.schemas()
+    guarded = copy.deepcopy(document)
+    describe_access(guarded)
+    app.openapi = lambda: guarded if gate.closed else document  # type: ignore[method-assign]

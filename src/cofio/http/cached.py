@@ -7,7 +7,6 @@ question to the answer. All else goes the normal way, which is also where bodies
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +15,8 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cofio import telemetry
+from cofio.access.callers import Caller
+from cofio.http.state import CALLER
 from cofio.records import Question
 from cofio.runtime import Runtime
 
@@ -39,29 +40,29 @@ class _Known:
     size: int
 
 
+_Key = tuple[str | None, bytes, bytes]
+
+
 class KnownBodies:
     """Bodies of requests that were validated, each with the question that it means; at most 16 MiB of them.
 
-    What a body means depends on its bytes and its content type alone, never on the memory: nothing gets stale.
+    What a body means depends on its bytes, its content type and the project that its sender is bound to, never on the
+    memory: nothing gets stale.
     """
 
     def __init__(self) -> None:
-        self._known: LRUCache[bytes, _Known] = LRUCache(MAX_KNOWN_BYTES, getsizeof=lambda known: known.size)
+        self._known: LRUCache[_Key, _Known] = LRUCache(MAX_KNOWN_BYTES, getsizeof=lambda known: known.size)
 
-    def get(self, content_type: bytes, body: bytes) -> Question | None:
-        """The question that this body means, if it was validated before."""
-        known = self._known.get(_key(content_type, body))
+    def get(self, project: str | None, content_type: bytes, body: bytes) -> Question | None:
+        """The question that this body means from a sender bound to `project`, if it was validated before."""
+        known = self._known.get((project, content_type, body))
         return known.question if known else None
 
-    def put(self, content_type: bytes, body: bytes, question: Question) -> None:
+    def put(self, project: str | None, content_type: bytes, body: bytes, question: Question) -> None:
         """The body, which was validated to mean `question`, is known, unless it is longer than 8 KiB."""
         if len(body) <= MAX_KNOWN_BODY_BYTES:
-            key = _key(content_type, body)
-            self._known[key] = _Known(question=question, size=_QUESTION_BYTES + 4 * len(key))
-
-
-def _key(content_type: bytes, body: bytes) -> bytes:
-    return content_type + b"\n" + body  # no header holds a line feed
+            size = _QUESTION_BYTES + 4 * (len(content_type) + len(body))
+            self._known[project, content_type, body] = _Known(question=question, size=size)
 
 
 def content_of(answer: bytes) -> bytes:
@@ -77,18 +78,15 @@ def with_time(content: bytes, seconds: float) -> bytes:
 class CachedQueries:
     """The app inside, with questions to `route` answered at once where body and answer are known.
 
-    `admit` counts a request under the rate limit and tells whether it may pass. A request that may not, or that is
-    in any way unusual, goes to the app inside, which answers as if this were not here.
+    Its caller is known and within its rate already. A request that is in any way unusual goes to the app inside,
+    which answers as if this were not here.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, route: BaseRoute, path: str, known: KnownBodies, admit: Callable[[Scope], bool]
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, route: BaseRoute, path: str, known: KnownBodies) -> None:
         self.app = app
         self._route = route
         self._path = path
         self._known = known
-        self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
@@ -116,11 +114,12 @@ class CachedQueries:
         message = await receive()
         content = None
         if message["type"] == "http.request" and not message.get("more_body", False):
-            question = self._known.get(content_type, message.get("body", b""))
+            caller: Caller = scope[CALLER]
+            question = self._known.get(caller.project, content_type, message.get("body", b""))
             if question is not None:
                 runtime: Runtime = scope["state"]["runtime"]
                 content = runtime.cache.get_if_there(question, runtime.live.current.version)
-        if content is None or not self._admit(scope):
+        if content is None:
             await self.app(scope, _after(message, receive), send)
             return
         scope["route"] = self._route  # what the metrics and the log name the request by

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -14,6 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from cofio import batches, ingest
+from cofio.access.callers import Caller
 from cofio.errors import (
     EncoderUnavailable,
     InvalidInput,
@@ -47,15 +48,18 @@ from cofio.http.problems import (
     describe,
     invalid,
 )
+from cofio.http.projects import check_projects
 from cofio.http.schemas import NAME, Accepted, BatchRequest, MeetingRequest
-from cofio.http.state import OpenRuntime
+from cofio.http.state import OpenRuntime, Sender
 from cofio.http.wire import answer
-from cofio.records import MeetingInput, Receipt
+from cofio.records import DEFAULT_PROJECT, MeetingInput, Receipt
 from cofio.settings import Settings
 from cofio.text.parse import FORMATS, check_format
 from cofio.text.parse.decode import decode
 
 Model = TypeVar("Model", bound=BaseModel)
+
+router = APIRouter(tags=["ingest"])
 
 _FILES: Final = ("file", "files")
 _FORM_FIELDS: Final = tuple(name for name in MeetingRequest.model_fields if name != "transcript")
@@ -137,67 +141,62 @@ _BODY: Final[dict[str, Any]] = {
 }
 
 
-def add_routes(router: APIRouter, limit: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """`router` serves POST /ingest, its rate held by `limit`."""
-    router.post(
-        "/ingest",
-        summary="Remember one meeting or many",
-        description=(
-            "One meeting, or one uploaded file, is remembered before the answer: 200 with a receipt. A batch "
-            "`{meetings: [...]}`, or several files, is accepted with 202 and remembered in the background. "
-            "The same meeting again changes nothing; a grown transcript adds only what is new."
-        ),
-        tags=["ingest"],
-        response_model=None,
-        responses={
-            200: {"model": Receipt, "description": "The meeting is stored and can be found."},
-            202: {
-                "model": Accepted,
-                "description": "The batch is on its way.",
-                "headers": {"Location": {"description": "The status URL.", "schema": {"type": "string"}}},
-            },
-            **describe(
-                MalformedBody,
-                JsonTooDeep,
-                BodyTooLarge,
-                DecompressedTooLarge,
-                TooManyJsonValues,
-                TooManyParts,
-                PartTooLarge,
-                UnsupportedMediaType,
-                UnsupportedContentEncoding,
-                InvalidRequest,
-                FieldTooLong,
-                TooManyKeys,
-                TooManyMeetings,
-                TooManyParticipants,
-                TranscriptTooLong,
-                MetadataTooLarge,
-                MetadataTooDeep,
-                InvalidInput,
-                RateLimited,
-                Overloaded,
-                Unavailable,
-                EncoderUnavailable,
-                StoreBusy,
-                StorageFull,
-            ),
+@router.post(
+    "/ingest",
+    summary="Remember one meeting or many",
+    description=(
+        "One meeting, or one uploaded file, is remembered before the answer: 200 with a receipt. A batch "
+        "`{meetings: [...]}`, or several files, is accepted with 202 and remembered in the background. "
+        "The same meeting again changes nothing; a grown transcript adds only what is new."
+    ),
+    response_model=None,
+    responses={
+        200: {"model": Receipt, "description": "The meeting is stored and can be found."},
+        202: {
+            "model": Accepted,
+            "description": "The batch is on its way.",
+            "headers": {"Location": {"description": "The status URL.", "schema": {"type": "string"}}},
         },
-        openapi_extra={"requestBody": _BODY},
-    )(limit(remember))
-
-
-async def remember(request: Request, runtime: OpenRuntime) -> Response:
+        **describe(
+            MalformedBody,
+            JsonTooDeep,
+            BodyTooLarge,
+            DecompressedTooLarge,
+            TooManyJsonValues,
+            TooManyParts,
+            PartTooLarge,
+            UnsupportedMediaType,
+            UnsupportedContentEncoding,
+            InvalidRequest,
+            FieldTooLong,
+            TooManyKeys,
+            TooManyMeetings,
+            TooManyParticipants,
+            TranscriptTooLong,
+            MetadataTooLarge,
+            MetadataTooDeep,
+            InvalidInput,
+            RateLimited,
+            Overloaded,
+            Unavailable,
+            EncoderUnavailable,
+            StoreBusy,
+            StorageFull,
+        ),
+    },
+    openapi_extra={"requestBody": _BODY},
+)
+async def remember(request: Request, runtime: OpenRuntime, sender: Sender) -> Response:
     """What the request holds is stored (one meeting) or on its way (several)."""
     settings = runtime.settings
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         # Tens of megabytes of JSON are read beside the event loop, not on it.
-        meetings, is_batch = await asyncio.to_thread(_from_json, await request.body(), settings)
+        meetings, is_batch = await asyncio.to_thread(_from_json, await request.body(), sender, settings)
         warnings: tuple[str, ...] = ()
     elif media_type == "multipart/form-data":
         uploads, fields = await _parse_form(request, settings)
-        sources = await asyncio.to_thread(_from_files, uploads, fields, settings)
+        sources = await asyncio.to_thread(_from_files, uploads, fields, sender, settings)
         meetings, is_batch = [source.meeting for source in sources], len(sources) > 1
         warnings = sources[0].warnings
     else:
@@ -207,21 +206,24 @@ async def remember(request: Request, runtime: OpenRuntime) -> Response:
     if not is_batch:
         receipt = await ingest.ingest(runtime, meetings[0])
         return answer(replace(receipt, warnings=(*warnings, *receipt.warnings)))
-    operation_id = await batches.submit(runtime, meetings)
+    operation_id = await batches.submit(runtime, meetings, project=sender.project)
     status_url = f"/operations/{operation_id}"
     accepted = {"operation_id": operation_id, "status_url": status_url}
     return answer(accepted, status=202, headers={"Location": status_url})
 
 
-def _from_json(body: bytes, settings: Settings) -> tuple[list[MeetingInput], bool]:
+def _from_json(body: bytes, sender: Caller, settings: Settings) -> tuple[list[MeetingInput], bool]:
     """The meetings, and whether they were sent as a batch (of any number)."""
     value = _loads(body, settings)
     _check_items(value, settings)
     if not (isinstance(value, dict) and "meetings" in value):
-        meeting = _validated(MeetingRequest, value).meeting()
+        meeting = _meeting(_validated(MeetingRequest, value), sender, "project")
         _check_meeting(meeting, settings)
         return [meeting], False
-    meetings = [asked.meeting() for asked in _validated(BatchRequest, value).meetings]
+    meetings = [
+        _meeting(asked, sender, f"meetings.{index}.project")
+        for index, asked in enumerate(_validated(BatchRequest, value).meetings)
+    ]
     for index, meeting in enumerate(meetings):
         _check_meeting(meeting, settings, f"meetings.{index}.")
     return meetings, True
@@ -290,7 +292,7 @@ async def _read_form(form: FormData, max_file_bytes: int) -> tuple[list[_Upload]
 
 
 def _from_files(
-    uploads: Sequence[_Upload], fields: Mapping[str, str], settings: Settings
+    uploads: Sequence[_Upload], fields: Mapping[str, str], sender: Caller, settings: Settings
 ) -> list[SourceFile]:
     common: dict[str, Any] = {name: value for name, value in fields.items() if value.strip()}
     if "participants" in common:
@@ -301,10 +303,16 @@ def _from_files(
     for upload in uploads:
         text, warnings = decode(upload.content)
         asked = {"title": title_of(upload.name), **common, "transcript": text}
-        meeting = _validated(MeetingRequest, asked).meeting()
+        meeting = _meeting(_validated(MeetingRequest, asked), sender, "project")
         _check_meeting(meeting, settings)
         sources.append(SourceFile(meeting=meeting, warnings=tuple(warnings)))
     return sources
+
+
+def _meeting(asked: MeetingRequest, sender: Caller, field: str) -> MeetingInput:
+    """The meeting in the project that it names, else in that of a sender who is bound to one."""
+    check_projects(sender, [asked.project] if asked.project else [], field)
+    return asked.meeting(sender.project or DEFAULT_PROJECT)
 
 
 def _check_items(value: object, settings: Settings, prefix: str = "") -> None:

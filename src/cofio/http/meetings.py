@@ -10,8 +10,9 @@ from pydantic import Field
 from cofio import maintain
 from cofio.errors import InvalidInput, NotFound, Unavailable
 from cofio.http.problems import FieldTooLong, InvalidRequest, describe
+from cofio.http.projects import check_projects
 from cofio.http.schemas import Body, Name
-from cofio.http.state import Actor, OpenRuntime
+from cofio.http.state import Actor, OpenRuntime, Sender
 from cofio.http.wire import answer
 from cofio.records import Deletion, MeetingPage, MeetingSummary
 from cofio.store.meetings import CURSOR
@@ -41,10 +42,17 @@ class PageRequest(Body):
         **describe(InvalidRequest, FieldTooLong, InvalidInput, Unavailable),
     },
 )
-async def list_meetings(runtime: OpenRuntime, page: Annotated[PageRequest, Query()]) -> Response:
+async def list_meetings(
+    runtime: OpenRuntime, sender: Sender, page: Annotated[PageRequest, Query()]
+) -> Response:
     """One page of the meetings."""
+    check_projects(sender, [page.project] if page.project else [], "project")
     found = await maintain.list_meetings(
-        runtime, limit=page.limit, cursor=page.cursor, project=page.project, series=page.series
+        runtime,
+        limit=page.limit,
+        cursor=page.cursor,
+        project=sender.project or page.project,
+        series=page.series,
     )
     return answer(found)
 
@@ -55,9 +63,9 @@ async def list_meetings(runtime: OpenRuntime, page: Annotated[PageRequest, Query
     response_model=None,
     responses={200: {"model": MeetingSummary}, **describe(NotFound, Unavailable)},
 )
-async def get_meeting(meeting_id: str, runtime: OpenRuntime) -> Response:
+async def get_meeting(meeting_id: str, runtime: OpenRuntime, sender: Sender) -> Response:
     """The meeting under this id."""
-    return answer(await maintain.get_meeting(runtime, meeting_id))
+    return answer(await maintain.get_meeting(runtime, meeting_id, project=sender.project))
 
 
 @router.delete(
@@ -67,6 +75,6 @@ async def get_meeting(meeting_id: str, runtime: OpenRuntime) -> Response:
     response_model=None,
     responses={200: {"model": Deletion}, **describe(NotFound, Unavailable)},
 )
-async def delete_meeting(meeting_id: str, runtime: OpenRuntime, actor: Actor) -> Response:
+async def delete_meeting(meeting_id: str, runtime: OpenRuntime, sender: Sender, actor: Actor) -> Response:
     """The meeting is gone, and what was removed is told."""
-    return answer(await maintain.delete_meeting(runtime, meeting_id, actor=actor))
+    return answer(await maintain.delete_meeting(runtime, meeting_id, project=sender.project, actor=actor))

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from cofio import maintain
 from cofio.errors import NotFound, Unavailable
 from cofio.http.problems import describe
-from cofio.http.state import OpenRuntime
+from cofio.http.state import OpenRuntime, Sender
 from cofio.http.wire import answer
 from cofio.records import MemoryDetail
 
@@ -20,6 +20,6 @@ router = APIRouter(prefix="/api/v2/memories", tags=["memories"])
     response_model=None,
     responses={200: {"model": MemoryDetail}, **describe(NotFound, Unavailable)},
 )
-async def get_memory(memory_id: str, runtime: OpenRuntime) -> Response:
+async def get_memory(memory_id: str, runtime: OpenRuntime, sender: Sender) -> Response:
     """The memory of any level under this id."""
-    return answer(await maintain.get_memory(runtime, memory_id))
+    return answer(await maintain.get_memory(runtime, memory_id, project=sender.project))

@@ -12,16 +12,16 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from cofio import batches
 from cofio.errors import NotFound, Unavailable
 from cofio.http.problems import describe
-from cofio.http.state import OpenRuntime
+from cofio.http.state import OpenRuntime, Sender
 from cofio.http.wire import answer, to_json
 from cofio.records import Operation
 
 router = APIRouter(prefix="/operations", tags=["ingest"])
 
 
-async def _known(runtime: OpenRuntime, operation_id: str) -> Operation:
+async def _known(runtime: OpenRuntime, sender: Sender, operation_id: str) -> Operation:
     # As a dependency it raises before the stream begins, when the answer can still be a problem.
-    return await batches.operation(runtime, operation_id)
+    return await batches.operation(runtime, operation_id, project=sender.project)
 
 
 KnownOperation = Annotated[Operation, Depends(_known)]

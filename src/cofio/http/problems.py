@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args
@@ -15,7 +13,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
-from slowapi.errors import RateLimitExceeded
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -23,6 +20,7 @@ from cofio.errors import (
     MAKE_ROOM,
     CofioError,
     EncoderUnavailable,
+    Forbidden,
     InvalidInput,
     InvalidSettings,
     InvalidVector,
@@ -33,8 +31,10 @@ from cofio.errors import (
     StoreBusy,
     StoreInUse,
     StoreTooNew,
+    Unauthenticated,
     Unavailable,
 )
+from cofio.http.headers import SECURITY_HEADERS
 
 MEDIA_TYPE: Final = "application/problem+json"
 _log: Final = structlog.get_logger(__name__)
@@ -177,6 +177,8 @@ TABLE: Final[Mapping[type[CofioError], Mapped]] = {
     MalformedBody: Mapped(status=400),
     BodyTooLarge: Mapped(status=413),
     UnsupportedMediaType: Mapped(status=415),
+    Unauthenticated: Mapped(status=401),
+    Forbidden: Mapped(status=403),
     NotFound: Mapped(status=404),
     NoSuchRoute: Mapped(status=404),
     MethodNotAllowed: Mapped(status=405),
@@ -367,7 +369,6 @@ def install(app: FastAPI) -> None:
     """Every error that leaves a route of `app`, or that routing itself raises, is answered as a problem."""
     app.add_exception_handler(CofioError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(RateLimitExceeded, _on_rate_limit)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -392,14 +393,6 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     body_field = getattr(request.scope.get("route"), "body_field", None)
     model = _model_in(body_field.field_info.annotation) if body_field else None
     return _answer(request, invalid(error.errors(), model))
-
-
-async def _on_rate_limit(request: Request, error: Exception) -> Response:
-    item, key = request.state.view_rate_limit
-    resets_at, _ = request.app.state.limiter.limiter.get_window_stats(item, *key)
-    wait_s = max(1, math.ceil(resets_at - time.time()))
-    refusal = RateLimited(f"At most {item} are allowed. Try again in {wait_s} s.")
-    return _answer(request, refusal, {"Retry-After": str(wait_s)})
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -436,4 +429,5 @@ def _methods_at(request: Request) -> set[str]:
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:
     # The server logs the traceback itself once this answer is out: nothing of it goes to the client.
-    return _answer(request, InternalError())
+    # This answer alone goes out around the middleware that adds these.
+    return _answer(request, InternalError(), SECURITY_HEADERS)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Request, Response
 from starlette.routing import BaseRoute
@@ -25,8 +24,9 @@ from cofio.http.problems import (
     UnsupportedContentEncoding,
     describe,
 )
+from cofio.http.projects import within_project
 from cofio.http.schemas import QueryRequest
-from cofio.http.state import OpenRuntime
+from cofio.http.state import OpenRuntime, Sender
 from cofio.http.wire import to_json
 from cofio.records import Answer
 
@@ -56,20 +56,18 @@ PATH: Final = "/api/v2/query"
 DEGRADED_HEADER: Final = "X-Cofio-Degraded"
 
 
-def add_routes(
-    router: APIRouter, limit: Callable[[Callable[..., Any]], Callable[..., Any]], known: KnownBodies
-) -> BaseRoute:
-    """`router` serves POST /api/v2/query, its rate held by `limit`, and the route is returned.
+def add_routes(router: APIRouter, known: KnownBodies) -> BaseRoute:
+    """`router` serves POST /api/v2/query, and the route is returned.
 
     Bodies that were validated become `known`, their answers cached.
     """
 
-    async def ask(request: Request, body: QueryBody, runtime: OpenRuntime) -> Response:
-        """The answer to the question, from the cache if it is there. `request` is read by the rate limit."""
+    async def ask(request: Request, body: QueryBody, runtime: OpenRuntime, sender: Sender) -> Response:
+        """The answer to the question, from the cache if it is there."""
         started = time.perf_counter()
-        question = body.question()
+        question = within_project(body.question(), sender)
         content_type = request.headers["content-type"].encode("latin-1")
-        known.put(content_type, await request.body(), question)
+        known.put(sender.project, content_type, await request.body(), question)
         # Read before the question is asked: an answer that is newer than its version is only lost to the cache.
         version = runtime.live.current.version
         content = runtime.cache.get(question, version)
@@ -125,5 +123,5 @@ def add_routes(
                 Overloaded,
             ),
         },
-    )(limit(ask))
+    )(ask)
     return next(route for route in router.routes if getattr(route, "path", None) == PATH)

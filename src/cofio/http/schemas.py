@@ -211,7 +211,10 @@ class MeetingRequest(Body):
     participants: list[Name] = Field(default=[], description="Who took part, also if silent.")
     date: Day = Field(default=None, description="Day of the meeting; a date and time is read as its day.")
     series: Name | None = Field(default=None, description="The series that the meeting belongs to.")
-    project: Name = Field(default="default", description="The project that the meeting belongs to.")
+    project: Name | None = Field(
+        default=None,
+        description="The project that the meeting belongs to; else the key's, or `default` for a key without one.",
+    )
     format: Annotated[str, WithJsonSchema({"type": "string", "enum": list(FORMATS)})] | None = Field(
         default=None, description="Format of the transcript; without it, the content decides."
     )
@@ -220,7 +223,7 @@ class MeetingRequest(Body):
     )
     metadata: dict[str, JsonValue] = Field(default={}, description="Anything of your own, kept and returned.")
 
-    def meeting(self) -> MeetingInput:
+    def meeting(self, default_project: str) -> MeetingInput:
         """The request as the verbs take it."""
         transcript = (
             self.transcript if isinstance(self.transcript, str) else orjson.dumps(self.transcript).decode()
@@ -231,7 +234,7 @@ class MeetingRequest(Body):
             participants=tuple(self.participants),
             date=self.date,
             series=self.series,
-            project=self.project,
+            project=self.project or default_project,
             format=self.format,
             external_id=self.external_id,
             metadata=self.metadata,

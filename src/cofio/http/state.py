@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Final, TypedDict
 
 from fastapi import Depends, Request
 
+from cofio.access.callers import Caller
 from cofio.runtime import Runtime
+
+CALLER: Final = "cofio.caller"  # its key in the scope of a request
 
 
 class State(TypedDict):
@@ -20,12 +23,18 @@ async def _runtime(request: Request) -> Runtime:
     return runtime
 
 
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.scope[CALLER]
+    return caller
+
+
 OpenRuntime = Annotated[Runtime, Depends(_runtime)]
+# Who sends the request, as `http/guard.py` found out before anything else read it.
+Sender = Annotated[Caller, Depends(_caller)]
 
 
-async def _actor(request: Request) -> str:
-    actor: str = request.scope.get("actor", "anonymous")
-    return actor
+async def _actor(sender: Sender) -> str:
+    return sender.name or "anonymous"
 
 
 # Who sends the request, as the audit names them.

@@ -32,7 +32,7 @@ from cofio.store.erasure import owe_purge
 from cofio.vector_rules import check_vectors, read_vectors
 
 # Where a page of meetings ends: the date and the row id of its last one.
-CURSOR: Final = r"([0-9]{4}-[0-9]{2}-[0-9]{2})?\.[0-9]{1,18}"
+CURSOR: Final = r"([0-9]{4}-[0-9]{2}-[0-9]{2})?\.[0-9a-f-]{36}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class OpenQuestion:
 async def stored_meeting(database: Database, meeting_id: str) -> StoredMeeting | None:
     """The meeting as it is stored, or None."""
     async with database.read() as connection:
-        row = await queries.meeting(connection, meeting_id=meeting_id)
+        row = await queries.meeting(connection, meeting_id=meeting_id, project=None)
         if row is None:
             return None
         episodes = [episode async for episode in queries.episodes_of_meeting(connection, meeting=row["id"])]
@@ -195,7 +195,7 @@ async def save_meeting(
         check_vectors([memory.memory_id for memory in kept], np.stack([memory.vector for memory in kept]))
     async with database.write() as connection:
         await queries.save_meeting(connection, **_meeting_row(record))
-        stored = await queries.meeting(connection, meeting_id=record.meeting_id)
+        stored = await queries.meeting(connection, meeting_id=record.meeting_id, project=record.project)
         key = int(stored["id"])
         before = {
             (row["memory_id"], row["level"])
@@ -228,14 +228,19 @@ async def save_meeting(
 
 
 async def delete_meeting(
-    database: Database, meeting_id: str, *, actor: str, action: str = "delete_meeting"
+    database: Database,
+    meeting_id: str,
+    *,
+    project: str | None = None,
+    actor: str,
+    action: str = "delete_meeting",
 ) -> Deletion:
     """The meeting, its memories, edges, mentions and its titles in operations are gone; concepts are refreshed.
 
-    The audit tells it in the same transaction. Raises `NotFound` if there is no such meeting.
+    The audit tells it in the same transaction. Raises `NotFound` if there is no such meeting, or none in this project.
     """
     async with database.write() as connection:
-        row = await _existing(connection, meeting_id)
+        row = await _existing(connection, meeting_id, project)
         key = int(row["id"])
         memories = [
             (memory["memory_id"], memory["level"])
@@ -294,10 +299,10 @@ async def meeting_holdings(database: Database, meeting_id: str) -> Holdings:
         return await holdings(connection, row["id"])
 
 
-async def meeting_summary(database: Database, meeting_id: str) -> MeetingSummary:
-    """One stored meeting; raises `NotFound` if there is none."""
+async def meeting_summary(database: Database, meeting_id: str, project: str | None = None) -> MeetingSummary:
+    """One stored meeting; raises `NotFound` if there is none, or none in this project."""
     async with database.read() as connection:
-        return await _summary(connection, await _existing(connection, meeting_id))
+        return await _summary(connection, await _existing(connection, meeting_id, project))
 
 
 async def page_of_meetings(
@@ -325,8 +330,10 @@ async def page_of_meetings(
     )
 
 
-async def _existing(connection: aiosqlite.Connection, meeting_id: str) -> sqlite3.Row:
-    row: sqlite3.Row | None = await queries.meeting(connection, meeting_id=meeting_id)
+async def _existing(
+    connection: aiosqlite.Connection, meeting_id: str, project: str | None = None
+) -> sqlite3.Row:
+    row: sqlite3.Row | None = await queries.meeting(connection, meeting_id=meeting_id, project=project)
     if row is None:
         raise NotFound(f"There is no meeting {meeting_id}.", field="meeting_id")
     return row
@@ -449,17 +456,17 @@ async def _summary(connection: aiosqlite.Connection, row: sqlite3.Row) -> Meetin
 
 
 def _write_cursor(row: sqlite3.Row) -> str:
-    return f"{row['date'] or ''}.{row['id']}"
+    return f"{row['date'] or ''}.{row['meeting_id']}"
 
 
-def _read_cursor(cursor: str) -> tuple[str, int]:
+def _read_cursor(cursor: str) -> tuple[str, str]:
     if not re.fullmatch(CURSOR, cursor):
         raise InvalidInput(
             "The cursor is not one that a page of meetings gave; leave it out to start at the first page.",
             field="cursor",
         )
     after_date, _, after_id = cursor.partition(".")
-    return after_date, int(after_id)
+    return after_date, after_id
 
 
 async def episode_texts(database: Database) -> Mapping[str, str]:

@@ -23,11 +23,18 @@ class PendingMeeting:
     payload: bytes
 
 
-async def create_operation(database: Database, meetings: Sequence[tuple[str, bytes]]) -> str:
-    """A pending operation over (title, payload) pairs is stored; returns its id."""
+async def create_operation(
+    database: Database, meetings: Sequence[tuple[str, bytes]], project: str | None = None
+) -> str:
+    """A pending operation over (title, payload) pairs is stored; returns its id.
+
+    `project` is the one that its sender is bound to.
+    """
     operation_id = str(uuid.uuid4())
     async with database.write() as connection:
-        await queries.create_operation(connection, operation_id=operation_id, created_at=_now())
+        await queries.create_operation(
+            connection, operation_id=operation_id, project=project, created_at=_now()
+        )
         rows = [
             {"operation_id": operation_id, "position": position, "title": title, "payload": payload.decode()}
             for position, (title, payload) in enumerate(meetings)
@@ -85,10 +92,10 @@ async def finish_operation(database: Database, operation_id: str) -> None:
         await queries.finish_operation(connection, operation_id=operation_id, finished_at=_now())
 
 
-async def read_operation(database: Database, operation_id: str) -> Operation:
-    """The operation as it stands; raises `NotFound` if there is none."""
+async def read_operation(database: Database, operation_id: str, project: str | None = None) -> Operation:
+    """The operation as it stands; raises `NotFound` if there is none, or none of this project's senders."""
     async with database.read() as connection:
-        row = await queries.operation(connection, operation_id=operation_id)
+        row = await queries.operation(connection, operation_id=operation_id, project=project)
         if row is None:
             raise NotFound(f"There is no operation {operation_id}.", field="operation_id")
         items = [

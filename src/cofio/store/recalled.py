@@ -44,10 +44,10 @@ def stored_memories(database: Database, memory_ids: Collection[str]) -> list[sql
     return database.select(queries.memories_by_id, memory_ids=listed)
 
 
-async def memory_detail(database: Database, memory_id: str) -> MemoryDetail:
-    """One memory with its features and neighbours; raises `NotFound` if there is none."""
+async def memory_detail(database: Database, memory_id: str, project: str | None = None) -> MemoryDetail:
+    """One memory with its features and neighbours; raises `NotFound` if there is none, or none in this project."""
     async with database.read() as connection:
-        row = await queries.memory(connection, memory_id=memory_id)
+        row = await queries.memory(connection, memory_id=memory_id, project=project)
         if row is None:
             raise NotFound(f"There is no memory {memory_id}.", field="memory_id")
         neighbours = [n async for n in queries.neighbours(connection, id=row["id"], limit=NEIGHBOURS)]

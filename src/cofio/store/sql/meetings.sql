@@ -1,5 +1,5 @@
 -- name: meeting^
-SELECT * FROM meetings WHERE meeting_id = :meeting_id;
+SELECT * FROM meetings WHERE meeting_id = :meeting_id AND (:project IS NULL OR project = :project);
 
 -- name: save_meeting<!
 INSERT INTO meetings (meeting_id, project, series, title, date, external_id, format, participants, metadata,
@@ -23,8 +23,8 @@ WHERE (:project IS NULL OR project = :project) AND (:series IS NULL OR series = 
 -- Newest first; undated meetings come last. The cursor is the date and id of the last row of the page before.
 SELECT * FROM meetings
 WHERE (:project IS NULL OR project = :project) AND (:series IS NULL OR series = :series)
-  AND (:after_id IS NULL OR (coalesce(date, ''), id) < (:after_date, :after_id))
-ORDER BY coalesce(date, '') DESC, id DESC
+  AND (:after_id IS NULL OR (coalesce(date, ''), meeting_id) < (:after_date, :after_id))
+ORDER BY coalesce(date, '') DESC, meeting_id DESC
 LIMIT :limit;
 
 -- name: memory_counts

@@ -31,7 +31,7 @@ WHERE m.memory_id IN (SELECT value FROM json_each(:memory_ids));
 SELECT m.memory_id, m.level, m.project, m.position, m.memory_type, m.content, m.speaker, m.start_s, m.end_s,
        m.details, g.meeting_id, g.title, g.date, g.series, m.id, m.vector
 FROM memories m LEFT JOIN meetings g ON g.id = m.meeting
-WHERE m.memory_id = :memory_id;
+WHERE m.memory_id = :memory_id AND (:project IS NULL OR m.project = :project);
 
 -- name: points_by_id
 -- What the vector index holds of a memory.

@@ -1,12 +1,12 @@
 -- name: create_operation!
-INSERT INTO operations (operation_id, created_at) VALUES (:operation_id, :created_at);
+INSERT INTO operations (operation_id, project, created_at) VALUES (:operation_id, :project, :created_at);
 
 -- name: add_operation_meetings*!
 INSERT INTO operation_meetings (operation_id, position, title, status, payload)
 VALUES (:operation_id, :position, :title, 'pending', :payload);
 
 -- name: operation^
-SELECT * FROM operations WHERE operation_id = :operation_id;
+SELECT * FROM operations WHERE operation_id = :operation_id AND (:project IS NULL OR project = :project);
 
 -- name: operation_meetings
 SELECT position, title, status, result FROM operation_meetings WHERE operation_id = :operation_id ORDER BY position;
