@@ -20,7 +20,7 @@ from cofio.graph.documents import spread_through_names
 from cofio.graph.ids import Ids
 from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import SEEDS, Evidence, LexicalSeeds, Wake, gather, lexical_seeds, wake
-from cofio.records import Filters, Float32s, Int32s, Int64s, Level, Question
+from cofio.records import Bools, Filters, Float32s, Int32s, Int64s, Level, Question
 from cofio.store.vectors import Hit
 
 # A direct hit starts with its share of the best score; what only matched the question by itself, below the
@@ -127,7 +127,8 @@ def find(
         inside = _Found(bounds=bounds, evidence=evidence, activation=activation)
         hits_shown = [row for row, _ in direct[Level.EPISODE]]
         near = [int(evidence.rows[i]) for i in order[len(hits_shown) :]]
-        bridges = _bridges(graph, inside, outside, cue, vector, outside_hits, hits_shown, near)
+        corpus = scope(graph, Filters(project=question.filters.project)).meetings
+        bridges = _bridges(graph, inside, outside, cue, vector, outside_hits, hits_shown, near, corpus)
     activated: tuple[Reached, ...] = ()
     if spreading:
         woken = _woken(graph, bounds, evidence, u, direct)
@@ -166,10 +167,11 @@ def _bridges(
     outside_hits: Sequence[Hit],
     direct: Sequence[int],
     near: Sequence[int],
+    corpus: Bools,
 ) -> tuple[Link, ...]:
     """Bridges from the direct rows and those that come next, to the same scope or, if there is one, to the outside."""
     own = rank.own_match(inside.evidence, cue)
-    named, shares = spread_through_names(graph, inside.evidence, own, NAME_SEEDS)
+    named, shares = spread_through_names(graph, inside.evidence, own, NAME_SEEDS, corpus)
     there = inside
     if outside is not None:
         seeds = lexical_seeds(graph, outside.bounds, cue.stems)
@@ -183,6 +185,7 @@ def _bridges(
         named=named[kept],
         shares=shares[kept],
         asked_of=() if outside is None else outside.asked_of.tolist(),
+        corpus=corpus,
     )
     return find_bridges(graph, candidates, direct, [*direct, *near], vector)
 

@@ -140,6 +140,11 @@ def _warm() -> None:
     nearest_rows(graph, everything, vector, 1)
     wake(graph, everything, rows, np.ones(2, np.float32))
     candidates = Candidates(
-        rows=evidence.rows, scores=evidence.cosine, named=rows[:0], shares=evidence.cosine[:0], asked_of=()
+        rows=evidence.rows,
+        scores=evidence.cosine,
+        named=rows[:0],
+        shares=evidence.cosine[:0],
+        asked_of=(),
+        corpus=everything.meetings,
     )
     find_bridges(graph, candidates, [0], [0], vector)

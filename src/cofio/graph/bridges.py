@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofio.graph import kernels
+from cofio.graph.blocks import PAIR_SIZE
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.ledger import DEFINITION_WEIGHT, NEXT_WEIGHT
 from cofio.graph.spread import defined_by, unit_range
-from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s, Int64s
+from cofio.records import SEMANTIC_DIMENSIONS, Bools, Float32s, Int32s, Int64s
 
 # + .6 · .6^(k'−k−1) for the k'-th meeting of a series if the question is asked of its k-th: share of follow-ups of
 # an item found in five bridges .22 → .43 on ethpm dev; .3 gives .38, 1 gives .42.
@@ -68,6 +69,7 @@ class Candidates:
     """What may become a bridge: `rows` with `scores` U, and `named` rows that share rare names, with `shares`.
 
     If the question was `asked_of` meetings by their ids, these are its meetings, and no candidate is of one.
+    `corpus` (m,) are the meetings by which rarity is measured: those of the projects that were asked of.
     """
 
     rows: Int32s
@@ -75,6 +77,7 @@ class Candidates:
     named: Int32s
     shares: Float32s
     asked_of: Sequence[int]
+    corpus: Bools
 
 
 def find_bridges(
@@ -113,7 +116,7 @@ def find_bridges(
     worths, shown = score[order].tolist(), u[order].tolist()
     links: list[Link] = []
     for first in range(0, tried.size, TRIED_AT_ONCE):
-        linked = _Linked.of(graph, anchors, tried[first : first + TRIED_AT_ONCE])
+        linked = _Linked.of(graph, anchors, tried[first : first + TRIED_AT_ONCE], candidates.corpus)
         for at, row in enumerate(linked.rows.tolist()):
             meeting = linked.meetings[len(woken) + at]
             beside = [
@@ -182,18 +185,19 @@ class _Linked:
     meetings: list[int]
     terms: Int32s  # rare ones that each says itself; those of place i end at term_end[i]
     term_end: Int64s
-    idf: NDArray[np.float64]  # of `terms`, over the whole graph
+    idf: NDArray[np.float64]  # of `terms`, over the corpus
     concepts: Int32s  # that are rare enough to connect; those of place i end at concept_end[i]
     concept_end: Int64s
     best: list[int]
     strength: list[float]
 
     @classmethod
-    def of(cls, graph: MemoryGraph, anchors: Int32s, rows: Int32s) -> _Linked:
+    def of(cls, graph: MemoryGraph, anchors: Int32s, rows: Int32s, corpus: Bools) -> _Linked:
         both = np.concatenate((anchors, rows))
-        turns = max(int(graph.meeting_totals[graph.alive, 0].sum()), 1)  # the dead count for nothing
-        term_end, terms = _rare_terms(graph, both, max(LEAST_RARE, RARE_SHARE * turns))
-        idf = np.log(1.0 + turns / np.maximum(graph.term_rows[terms], 1))
+        turns = max(int(graph.meeting_totals[:, 0] @ corpus), 1)
+        term_rows = _term_rows(graph, both, corpus)
+        term_end, terms = _rare_terms(graph, both, term_rows, max(LEAST_RARE, RARE_SHARE * turns))
+        idf = np.log(1.0 + turns / np.maximum(term_rows[terms], 1))
         start = graph.row_concept_start
         concept_end = np.empty(both.size, np.int64)
         concepts = np.empty(int((start[both + 1] - start[both]).sum()), np.int32)
@@ -226,14 +230,15 @@ class _Linked:
         if at < 0:
             return None
         terms = self._terms(place)
-        common = sorted(terms.keys() & self._terms(at).keys(), key=lambda term: (-terms[term], term))
+        words = graph.lexicons.terms
+        common = sorted(terms.keys() & self._terms(at).keys(), key=lambda term: (-terms[term], words[term]))
         shared = self._concepts(place) & self._concepts(at)
         return _link(
             int(self.rows[row]),
             int(self.anchors[at]),
             self.strength[place],
             concept=min(shared, key=lambda concept: (_mentions_of(graph, concept), concept), default=None),
-            stems=tuple(graph.lexicons.terms[term] for term in common[:3]),
+            stems=tuple(words[term] for term in common[:3]),
         )
 
     def _terms(self, place: int) -> dict[int, float]:
@@ -245,12 +250,27 @@ class _Linked:
         return frozenset(self.concepts[held].tolist())
 
 
-def _rare_terms(graph: MemoryGraph, rows: Int32s, most: float) -> tuple[Int64s, Int32s]:
-    """(end, terms): what each row says itself that at most `most` rows say."""
+def _term_rows(graph: MemoryGraph, rows: Int32s, corpus: Bools) -> Int64s:
+    """(terms,): how many rows of the corpus say each term that `rows` say; other terms are not counted for a part."""
+    if corpus is graph.alive:
+        return graph.term_rows
+    said = [
+        graph.said_terms[graph.said_end[row - 1] if row else 0 : graph.said_end[row]] for row in rows.tolist()
+    ]
+    terms = np.unique(np.concatenate(said)).astype(np.int32)
+    counted = np.zeros(terms.size, np.int64)
+    kernels.term_sums(terms, graph.term_start, graph.term_pair, graph.pairs, corpus, PAIR_SIZE, counted)
+    found = np.zeros(graph.term_rows.size, np.int64)
+    found[terms] = counted
+    return found
+
+
+def _rare_terms(graph: MemoryGraph, rows: Int32s, term_rows: Int64s, most: float) -> tuple[Int64s, Int32s]:
+    """(end, terms): what each row says itself that at most `most` rows of the corpus say."""
     said = graph.said_end[rows] - np.where(rows > 0, graph.said_end[rows - 1], 0)
     end, terms = np.empty(rows.size, np.int64), np.empty(int(said.sum()), np.int32)
     kernels.rare_terms(
-        rows, graph.said_end, graph.said_terms, graph.term_rows, graph.speakers, graph.speaker_term_start,
+        rows, graph.said_end, graph.said_terms, term_rows, graph.speakers, graph.speaker_term_start,
         graph.speaker_terms, most, end, terms,
     )  # fmt: skip
     return end, terms[: int(end[-1])]

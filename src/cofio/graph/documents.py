@@ -9,7 +9,7 @@ import numpy as np
 from cofio.graph import kernels
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.spread import Evidence, defined_by
-from cofio.records import Float32s, Int32s
+from cofio.records import Bools, Float32s, Int32s
 
 # What a definition gets from the passage that leads to it: so much by the passage alone, by its own hybrid
 # score, and by the share of the question that it adds (lab 1 §4: recall@5 on 2Wiki .672 → .971).
@@ -48,7 +48,7 @@ def spread_to_definitions(graph: MemoryGraph, evidence: Evidence, own: Float32s,
 
 
 def spread_through_names(
-    graph: MemoryGraph, evidence: Evidence, own: Float32s, seeds: int
+    graph: MemoryGraph, evidence: Evidence, own: Float32s, seeds: int, corpus: Bools
 ) -> tuple[Int32s, Float32s]:
     """The rows that share a rare name with one of the best `seeds` candidates by `own`, and how strongly.
 
@@ -56,6 +56,7 @@ def spread_through_names(
                     / √log₂(2 + rows that share a name with p)
 
     scaled to a greatest of 1 (lab 2 §3a); they may lie beyond the candidates. Nothing where there are no documents.
+    `corpus` (m,) are the meetings by which rarity is measured.
     """
     reached: dict[int, float] = {}
     if not graph.document_keys.size:
@@ -63,13 +64,14 @@ def spread_through_names(
     start, names = graph.names_of_row
     _, held_start, held = graph.rows_of_name
     total = float(evidence.idf.sum()) or 1.0
+    episodes = int(np.diff(graph.meeting_rows)[corpus].sum())
     for place in np.argsort(-own, kind="stable")[:seeds]:
         passage = evidence.rows[place : place + 1]
         worth: dict[int, float] = {}
         for name in names[start[passage[0]] : start[passage[0] + 1]]:
             rows = held[held_start[name] : held_start[name + 1]]
             for row in rows.tolist():
-                worth[row] = worth.get(row, 0.0) + np.log1p(graph.counts["episodes"] / rows.size) / rows.size
+                worth[row] = worth.get(row, 0.0) + np.log1p(episodes / rows.size) / rows.size
         worth.pop(int(passage[0]), None)
         if not worth:
             continue

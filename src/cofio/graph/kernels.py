@@ -61,14 +61,14 @@ def nearest_rows(query, vectors, order, meeting_rows, speakers, types, speaker_o
 
 
 @njit(cache=True, nogil=True)
-def term_turns(terms, term_start, term_pair, pairs, in_scope, out):
-    """`out[i]` is the number of turns of meetings in scope that say term i. Cost: the pairs of the terms."""
+def term_sums(terms, term_start, term_pair, pairs, in_scope, column, out):
+    """`out[i]` sums a column of the pairs of term i over the meetings in scope. Cost: the pairs of the terms."""
     for i in range(terms.size):
         n = 0
         for p in range(term_start[terms[i]], term_start[terms[i] + 1]):
             pair = pairs[term_pair[p]]
             if in_scope[pair[0]]:
-                n += pair[4]
+                n += pair[column]
         out[i] = n
 
 

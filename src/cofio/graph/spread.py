@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from cofio.graph import kernels
-from cofio.graph.blocks import KERNEL_L, KERNEL_M
+from cofio.graph.blocks import KERNEL_L, KERNEL_M, PAIR_TURNS
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope
 from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s
@@ -50,7 +50,7 @@ class Evidence:
     context_m: Float32s  # cosine to the kernel-averaged vector, kernel M
     context_l: Float32s
     meeting: Float32s  # (meetings,) prior of each meeting in [0, 1]; zeros if only one is in scope
-    terms: Int32s  # (q,) the question's terms that the graph knows
+    terms: Int32s  # (q,) the question's terms that occur in scope
     idf: Float32s  # (q,)
     idf_known: float
     idf_all: float
@@ -82,7 +82,7 @@ class LexicalSeeds:
     Meetings, as wholes, are scored by BM25; the means are of the lengths of turns in scope.
     """
 
-    terms: Int32s  # (q,) the question's terms that the graph knows
+    terms: Int32s  # (q,) the question's terms that occur in scope
     idf: Float32s  # (q,)
     idf_known: float
     idf_all: float
@@ -219,19 +219,26 @@ def wake(graph: MemoryGraph, scope: Scope, seeds: Int32s, strengths: Float32s) -
 def term_weights(
     graph: MemoryGraph, scope: Scope, stems: Sequence[str], turns_in_scope: float
 ) -> tuple[Int32s, Float32s, float, float]:
-    """The query's terms that the graph knows with their IDF ln(1 + (N − df + ½)/(df + ½)) in scope, and two sums:
-    of the IDF of those that occur in scope, and of all.
+    """The query's terms that occur in scope with their IDF ln(1 + (N − df + ½)/(df + ½)) there, and two sums: of their
+    IDF, and of that of all terms. What is said out of scope alone is as if it were never said.
     """
     numbers = [graph.lexicons.terms.find(stem) for stem in stems]
     # A term added by a later ingest has a number beyond this version's postings.
     known = np.array([t for t in numbers if 0 <= t < graph.term_start.size - 1], np.int32)
     frequency = np.zeros(known.size, np.int64)
-    kernels.term_turns(known, graph.term_start, graph.term_pair, graph.pairs, scope.meetings, frequency)
+    kernels.term_sums(
+        known, graph.term_start, graph.term_pair, graph.pairs, scope.meetings, PAIR_TURNS, frequency
+    )
     idf = np.log(1.0 + (turns_in_scope - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
     present = frequency > 0
     idf_known = float(idf[present].sum())
     unknown = len(stems) - int(present.sum())
-    return known, idf, idf_known, idf_known + unknown * math.log(1.0 + (turns_in_scope + 0.5) / 0.5)
+    return (
+        known[present],
+        idf[present],
+        idf_known,
+        idf_known + unknown * math.log(1.0 + (turns_in_scope + 0.5) / 0.5),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
