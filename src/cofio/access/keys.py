@@ -131,7 +131,8 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     with _failing_clearly(path), contextlib.closing(_connect(path, "ro")) as connection:
         if _version(connection, path) == 0:
             return ()
-        return tuple(_key(row) for row in _queries.all_keys(connection))
+        rows = list(_queries.all_keys(connection))
+    return tuple(map(_key, rows))
 
 
 class KeyRing:

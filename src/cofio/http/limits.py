@@ -79,6 +79,11 @@ class Rates:
         return _count(self._local, limits, kind, client)
 
 
+def limits_of(rate: str) -> list[RateLimitItem]:
+    """The limits of a rate, the shortest window first: what it refuses does not count under the longer ones."""
+    return sorted(parse_many(rate), key=lambda limit: limit.get_expiry()) if rate else []
+
+
 class RateLimits:
     """The app inside, for clients within their rates; the others are refused unread, with 429 and `Retry-After`."""
 
@@ -87,8 +92,8 @@ class RateLimits:
         url = settings.rate_storage_url
         self._rates = Rates(url.get_secret_value() if url else None)
         self._limits = {
-            "query": _limits(settings.query_rate),
-            "ingest": _limits(settings.ingest_rate),
+            "query": limits_of(settings.query_rate),
+            "ingest": limits_of(settings.ingest_rate),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,11 +122,6 @@ class RateLimits:
             await send(message)
 
         await self.app(scope, receive, send_with_standing)
-
-
-def _limits(rate: str) -> list[RateLimitItem]:
-    """The limits of a rate, the shortest window first: what it refuses does not count under the longer ones."""
-    return sorted(parse_many(rate), key=lambda limit: limit.get_expiry()) if rate else []
 
 
 def _kind(method: str, path: str) -> str | None:
