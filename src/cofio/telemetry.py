@@ -336,7 +336,8 @@ def configure_logging(level: str, format: Literal["console", "json"]) -> None:
     logging.getLogger("cofio").setLevel(level.upper())
     root.setLevel(max(logging.INFO, logging.getLogger("cofio").level))
     # One line a request to Qdrant or to our own service would drown the rest.
-    for chatty in ("httpx", "httpcore"):
+    # aiosqlite and multipart tell, for debugging, what goes through them: all that was said and asked.
+    for chatty in ("httpx", "httpcore", "aiosqlite", "python_multipart"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
