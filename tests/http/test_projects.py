@@ -363,3 +363,18 @@ async def test_a_project_s_name_holds_nothing_that_ids_are_put_together_with(
         body = {"title": "Roof", "transcript": "Ann: Leaking.", "project": project}
         assert (await asked.post("/ingest", json=body, headers=headers["ingest"])).status_code == 200
         assert (await asked.get("/api/v2/meetings", headers=headers[stored])).json()["total"] == 1
+
+
+async def test_an_erased_project_is_not_named_by_its_batches(tmp_path: Path) -> None:
+    async with keyed(tmp_path, projects=("pxone",)) as (asked, chosen, headers):
+        batch = {"meetings": [{"title": "Roof", "transcript": "Ann: Leaking."}]}
+        operation = (await asked.post("/ingest", json=batch, headers=headers["pxone"])).json()["operation_id"]
+        while (await asked.get(f"/operations/{operation}", headers=headers["pxone"])).json()[
+            "finished_at"
+        ] is None:
+            await asyncio.sleep(0.02)
+        erased = await asked.delete("/admin/projects/pxone", headers=headers["admin"])
+        assert erased.status_code == 200
+        assert (await asked.get(f"/operations/{operation}", headers=headers["pxone"])).status_code == 404
+    stored = b"".join(file.read_bytes() for file in chosen.data_dir.glob("cofio.sqlite3*"))
+    assert b"pxone" not in stored

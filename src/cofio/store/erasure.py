@@ -55,6 +55,7 @@ async def delete_project(database: Database, project: str, *, actor: str) -> Era
         await queries.withdraw_waiting_meetings(
             connection, project=project, result=orjson.dumps(WITHDRAWN).decode()
         )
+        await queries.forget_owner_of_operations(connection, project=project)
         for row in meetings:
             await queries.forget_meeting_in_operations(connection, meeting_id=row["meeting_id"])
         await _record_changes(connection, meetings, memories)

@@ -45,6 +45,10 @@ DELETE FROM meetings WHERE project = :project;
 UPDATE operation_meetings SET status = 'failed', payload = NULL, title = '(deleted)', result = :result
 WHERE status = 'pending' AND payload ->> 'project' = :project;
 
+-- name: forget_owner_of_operations!
+-- The name of an erased project is not kept as the one that a batch's sender was bound to.
+UPDATE operations SET project = NULL WHERE project = :project;
+
 -- name: count_waiting_meetings$
 SELECT count(*) FROM operation_meetings WHERE status = 'pending' AND payload ->> 'project' = :project;
 
