@@ -97,7 +97,13 @@ async def list_audit(runtime: Runtime, *, limit: int = 50, before: int | None = 
 
 
 async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
-    """The three stores are compared, memory by memory; with `repair`, index and graph are made to agree."""
+    """The three stores are compared, memory by memory; with `repair`, index and graph are made to agree.
+
+    The database itself is checked too, and cannot be mended here.
+    """
+    damage = [
+        f"the database is damaged ({line}): restore a backup" for line in await runtime.database.damage()
+    ]
     problems: list[str] = []
     truth: dict[str, int] = {}
     index: dict[str, int] = {}
@@ -121,7 +127,7 @@ async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
     if repair and problems:
         after = await rebuild(runtime)
         repaired, index, graph = tuple(problems), dict(after.index), dict(after.graph)
-    return Diagnosis(truth=truth, index=index, graph=graph, problems=tuple(problems), repaired=repaired)
+    return Diagnosis(truth=truth, index=index, graph=graph, problems=(*damage, *problems), repaired=repaired)
 
 
 async def rebuild(runtime: Runtime) -> Diagnosis:

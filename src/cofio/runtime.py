@@ -92,11 +92,14 @@ class Runtime:
         if await self.database.fact(RESTORED) is not None:
             await self.index.clear()  # it is of the truth that was here before
             await self.outbox.owe_everything()
-        elif await self.database.version() and not any((await self.index.counts()).values()):
-            # The index was thrown away, or this is a new one: it is owed everything.
-            await self.outbox.owe_everything()
         await self.outbox.doubt()
         await self.outbox.pay()
+        if (
+            await self._index_differs()
+        ):  # it, or a part of it, was lost or thrown away, or it is of another truth
+            differing = await self.outbox.owe_differences()
+            _log.warning("vector_index_mended", memories=differing)
+            await self.outbox.pay()
         anything = np.zeros(VECTOR_DIMENSIONS, np.float32)
         anything[0] = 1.0
         try:
@@ -133,6 +136,12 @@ class Runtime:
             async with self.database.write() as connection:
                 await queries.settle_fact(connection, name=PURGE_OWED, value=owed)
             return purged
+
+    async def _index_differs(self) -> bool:
+        """Whether the index holds more or fewer memories of some level than the truth."""
+        truth = await self.database.counts()
+        indexed = await self.index.counts()
+        return any(truth[level.label.lower()] != indexed[level] for level in Level)
 
     @contextlib.asynccontextmanager
     async def exclusive(self, meeting_id: str) -> AsyncIterator[None]:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from drills.life import Batch, Delete, Ingest, Verified, Work
+from drills.life import Backup, Batch, Delete, Ingest, Verified, Work
 from drills.meetings import ABSENT, EDITIONS
 
 TASKS: Final = 3
@@ -61,6 +61,8 @@ class Expected:
         if items and works:
             self._batch_number += 1
             tasks[0].insert(rng.randrange(4), Batch(number=self._batch_number, items=items))
+        if works:
+            tasks[-1].insert(rng.randrange(6), Backup())
         return tasks
 
     def begin(self, work: Work) -> None:
@@ -115,6 +117,8 @@ def _effects(work: Work) -> list[tuple[int, int]]:
             return [(work.number, work.edition)]
         case Delete():
             return [(work.number, ABSENT)]
+        case Backup():
+            return []
         case Batch():
             return [(item.number, item.edition) for item in work.items]
 

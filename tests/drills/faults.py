@@ -17,11 +17,11 @@ from typing import Any, Final, ParamSpec, TypeVar
 import aiosqlite
 from yoyo.backends.base import DatabaseBackend
 
-from cofio import ingest
+from cofio import backups, ingest
 from cofio.data_dir import GRAPH_NAME
 from cofio.graph import snapshot
 from cofio.livegraph import LiveGraph
-from cofio.store import generations, meetings, operations, vectors_edge_process
+from cofio.store import archives, generations, meetings, operations, vectors_edge_process
 from cofio.store.database import Database
 from cofio.store.outbox import Outbox
 from cofio.store.vectors_edge import EdgeIndex
@@ -88,6 +88,9 @@ _PLACES: Final = (
         after="batch: meeting settled",
     ),
     _Place(owner=operations, name="finish_operation", before="batch: about to finish"),
+    _Place(owner=archives, name="copy_database", before="backup: about to copy", after="backup: copied"),
+    _Place(owner=archives, name="_pack", after="backup: packed, not named"),
+    _Place(owner=backups, name="write_archive", after="backup: named, older ones not removed"),
     _Place(owner=generations, name="copy", before="build: about to copy", after="build: copied"),
     _Place(owner=EdgeIndex, name="_optimize", after="build: indexed"),
     _Place(

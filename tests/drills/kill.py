@@ -1,12 +1,12 @@
 """Kill cofio with SIGKILL in the middle of its work, and look whether anything acknowledged is lost.
 
-Lives of a process open a store and ingest, change and delete meetings and accept batches, three pieces of work at a time,
+Lives of a process open a store and ingest, change and delete meetings, accept batches and make backups, three pieces of work at a time,
 until SIGKILL takes the process alone or with its vector engine: at a random instant of opening or working, or at one of
 the named points between transaction, commit, graph, index, strike and snapshot. Debts, snapshots and index builds, which
 cofio sees to every few seconds or minutes, are seen to every few milliseconds. Then the next life opens the store and compares:
 every acknowledged meeting complete in its acknowledged edition (texts, types, vectors, edges), what was not
 acknowledged whole or absent, nothing twice, what was deleted gone; concepts exactly what the stored mentions make;
-`integrity_check`; index and graph as `cofio doctor` compares them, the vectors and filters of sampled memories in the index, and
+`integrity_check`; the newest backup, restored; index and graph as `cofio doctor` compares them, the vectors and filters of sampled memories in the index, and
 the answers of sampled questions, which must find each edition first by a word of its own and be those of a graph that was made anew.
 Some lives lose their vector engine alone, three times each, and have to go on. Servers are killed under HTTP traffic.
 
@@ -175,6 +175,9 @@ def kill_stores(
             else:
                 core.live_to_the_end()
             tally.add(core.tally)
+            print(
+                f"{tally.kills.total()} kills, {len(tally.problems)} problems", file=sys.stderr
+            )  # it takes long
             shutil.rmtree(store)
 
     with ThreadPoolExecutor(processes) as pool:

@@ -19,8 +19,9 @@ from typing import Final, Literal
 from hash_encoder import HashEncoder
 
 from cofio import batches, livegraph, runtime
+from cofio.backups import create_backup, list_backups, verify_backup
 from cofio.data_dir import DATABASE_NAME
-from cofio.errors import NotFound, VectorStoreUnavailable
+from cofio.errors import CofioError, DamagedBackup, NotFound, VectorStoreUnavailable
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting
 from cofio.runtime import Runtime, open_runtime
@@ -35,6 +36,7 @@ from drills.verify import Reference, References, check_agreement, check_truth, s
 
 INDEXING_POINTS: Final = 64  # far below what is worth it, so that an index is built in most lives
 ENGINE_MARK: Final = "engine-killed"  # a file that is there once the engine has killed itself as planned
+BACKUPS: Final = "backups"
 ENGINE_LIVES: Final = 300
 TICK_S: Final = 0.03  # how often debts are struck off and snapshots written
 
@@ -62,7 +64,12 @@ class Batch:
     items: tuple[Ingest, ...]
 
 
-Work = Ingest | Delete | Batch
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """Make a backup, and keep two."""
+
+
+Work = Ingest | Delete | Batch | Backup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +108,10 @@ class BatchesDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """Something that must not fail did."""
+    """The life ends with an error; `refused` if it is one of cofio's own sentences."""
 
     reason: str
+    refused: bool
 
 
 Event = Verified | Told | BatchesDone | Failed
@@ -120,7 +128,7 @@ def live(plan: Plan, told: Connection) -> None:
     try:
         asyncio.run(_live(plan, told, points))
     except Exception as error:
-        told.send(Failed(reason=f"{type(error).__name__}: {error}"))
+        told.send(Failed(reason=f"{type(error).__name__}: {error}", refused=isinstance(error, CofioError)))
         raise
 
 
@@ -153,9 +161,15 @@ async def _live(plan: Plan, told: Connection, points: Points) -> None:
 
 
 async def _verified(opened: Runtime, plan: Plan) -> Verified:
-    observed, problems = await asyncio.to_thread(check_truth, opened.database.path, plan.references)
+    observed: Mapping[int, int] = {}
+    problems: list[str] = []
+    try:
+        observed, problems = await asyncio.to_thread(check_truth, opened.database.path, plan.references)
+    except sqlite3.DatabaseError as error:
+        problems.append(f"the database cannot be read: {error}")
     rng = random.Random(plan.seed)
     problems += await check_agreement(opened, observed, rng, samples=plan.samples)
+    problems += await asyncio.to_thread(_backup_problems, plan.store / BACKUPS)
     return Verified(observed=observed, problems=problems)
 
 
@@ -182,9 +196,22 @@ async def _work(opened: Runtime, todo: Sequence[Work], told: Connection, points:
                     await delete_meeting(opened, meeting_id(work.number))
             case Batch():
                 await batches.submit(opened, [meeting(item.number, item.edition) for item in work.items])
+            case Backup():
+                await asyncio.to_thread(create_backup, plan.store, plan.store / BACKUPS, keep=2)
         points.reach(ACKNOWLEDGING)
         told.send(Told(what="acknowledged", work=work))
         points.reach(ACKNOWLEDGED)
+
+
+def _backup_problems(folder: Path) -> list[str]:
+    """A backup that bears its name is whole, and can be restored."""
+    problems = [f"the backup {found.name} is broken" for found in list_backups(folder) if found.fault]
+    for newest in list_backups(folder)[:1]:
+        try:
+            verify_backup(folder / newest.name)
+        except DamagedBackup as error:
+            problems.append(error.detail)
+    return problems
 
 
 async def _tell_when_batches_are_done(opened: Runtime, told: Connection) -> None:

@@ -13,7 +13,7 @@ import orjson
 
 from cofio.records import MeetingInput
 from drills.expected import Expected
-from drills.life import Batch, Delete, Ingest, Work
+from drills.life import Backup, Batch, Delete, Ingest, Work
 from drills.meetings import ABSENT, edition_word, meeting, meeting_id, word
 
 POLL_S: Final = 0.02
@@ -88,6 +88,8 @@ async def _sent(client: httpx.AsyncClient, work: Work) -> httpx.Response:
             return await client.post("/ingest", json=_body(meeting(work.number, work.edition)))
         case Delete():
             return await client.delete(f"/api/v2/meetings/{meeting_id(work.number)}")
+        case Backup():
+            return await client.post("/admin/backups", json={"keep": 2})
         case Batch():
             bodies = [_body(meeting(item.number, item.edition)) for item in work.items]
             return await client.post("/ingest", json={"meetings": bodies})

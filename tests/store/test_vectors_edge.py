@@ -179,18 +179,25 @@ async def test_closing_leaves_no_process(tmp_path: Path) -> None:
     assert children() == set()
 
 
-async def test_a_directory_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+async def begun_anew(directory: Path) -> None:
+    """An empty index serves in `directory`, which is the only one there."""
+    index = await EdgeIndex.open(directory)
+    assert await index.counts() == dict.fromkeys(Level, 0)
+    assert [path.name for path in directory.glob("v*")] == [generations.current(directory)]
+    assert not (directory / FIRST).exists()
+    await index.aclose()
+    assert children() == set()
+
+
+async def test_an_index_that_cannot_be_read_is_begun_anew(tmp_path: Path) -> None:
     directory = tmp_path / "vectors"
     await (await EdgeIndex.open(directory)).aclose()
     config = directory / FIRST / COLLECTIONS[Level.CONTEXT] / "edge_config.json"
     config.write_text('{"vectors"')
-    with pytest.raises(VectorStoreUnavailable, match="rebuilt from SQLite") as refused:
-        await EdgeIndex.open(directory)
-    assert str(directory) in refused.value.detail
-    assert children() == set()
+    await begun_anew(directory)
 
 
-async def test_vectors_of_another_size_are_refused(tmp_path: Path) -> None:
+async def test_an_index_of_vectors_of_another_size_is_begun_anew(tmp_path: Path) -> None:
     directory = tmp_path / "vectors"
     (directory / FIRST).mkdir(parents=True)
     generations.make_current(directory, FIRST)
@@ -200,8 +207,16 @@ async def test_vectors_of_another_size_are_refused(tmp_path: Path) -> None:
         qdrant_edge.EdgeConfig(vectors=other, wal_enabled=True),
     )
     shard.close()
-    with pytest.raises(VectorStoreUnavailable, match="expected vector size 400, but got 8"):
+    await begun_anew(directory)
+
+
+async def test_a_directory_where_no_index_can_be_begun_is_named(tmp_path: Path) -> None:
+    directory = tmp_path / "vectors"
+    directory.write_text("a file")
+    with pytest.raises(VectorStoreUnavailable, match="cannot be opened") as refused:
         await EdgeIndex.open(directory)
+    assert str(directory) in refused.value.detail
+    assert children() == set()
 
 
 async def test_what_a_killed_creation_or_clearing_left_is_removed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ is made from the truth instead.
 from __future__ import annotations
 
 import os
+import tokenize
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,8 +32,18 @@ _log = structlog.get_logger(__name__)
 
 # Raised when columns, kernels or the reading of texts change: what was measured at ingest is measured anew.
 LAYOUT: Final = 1
-# What reading a damaged file raises: a cut one, one with a wrong checksum, one whose JSON is none.
-_DAMAGED: Final = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
+# What reading a damaged file raises: a cut one, one with a wrong checksum, one whose JSON is none, one that by a flipped
+# bit seems to be encrypted or packed otherwise, or to have a header that is no Python.
+_DAMAGED: Final = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    tokenize.TokenError,
+)
 _CHECKED_ROWS: Final = 1 << 14
 
 

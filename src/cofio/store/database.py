@@ -250,6 +250,16 @@ class Database:
         async with self.read() as connection:
             await queries.version(connection)
 
+    async def damage(self) -> tuple[str, ...]:
+        """What SQLite's own checks find wrong with the file, at most ten lines; they read all of it."""
+        async with self.read() as connection:
+            found = [row[0] for row in await connection.execute_fetchall("PRAGMA integrity_check(10)")]
+            dangling = list(await connection.execute_fetchall("PRAGMA foreign_key_check"))
+        told = [line for line in found if line != "ok"]
+        if dangling:
+            told.append(f"{len(dangling)} rows refer to rows that are not there")
+        return tuple(told)
+
     async def counts(self) -> Mapping[str, int]:
         """How many meetings, memories of each level, edges and operations the truth holds."""
         async with self.read() as connection:

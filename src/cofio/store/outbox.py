@@ -67,6 +67,21 @@ class Outbox:
         (row,) = await self._database.rows(queries.outbox_size, after=self._paid)
         return int(row[0])
 
+    async def owe_differences(self) -> int:
+        """The index is owed what it lacks and what it holds too much; returns how many memories that are."""
+        differing = 0
+        for level in Level:
+            rows = await self._database.rows(queries.memory_ids_of_level, level=int(level))
+            ids = {row["memory_id"] for row in rows} ^ await self._index.ids(level)
+            owed = [
+                {"level": int(level), "memory_id": memory_id, "operation": "upsert"}
+                for memory_id in sorted(ids)
+            ]
+            async with self._database.write() as connection:
+                await queries.owe(connection, owed)
+            differing += len(owed)
+        return differing
+
     async def owe_everything(self) -> None:
         """The index is owed every memory of the truth, and nothing else."""
         async with self._database.write() as connection:

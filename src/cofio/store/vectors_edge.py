@@ -120,10 +120,10 @@ class EdgeIndex:
 
         Once `indexing_points` points of a level are not indexed, and `INDEXING_SHARE` of it, they are, beside;
         a build that fails is tried again after `retry_s`, then after ever longer pauses. A directory of an
-        earlier format counts as empty.
+        earlier format counts as empty, and so does one that cannot be read or has vectors of another kind.
 
         Raises `StoreInUse` if another process goes on holding the directory for `lock_wait_s`,
-        `VectorStoreUnavailable` if what lies there cannot be read or has vectors of another kind. A request
+        `VectorStoreUnavailable` if no index can be begun there either. A request
         that has no answer after `reply_wait_s` (one that writes whole files: `LONG_WAIT_S`) costs the engine its
         process, and its caller `VectorStoreUnavailable`.
         """
@@ -135,7 +135,10 @@ class EdgeIndex:
             retry_s=retry_s,
         )
         try:
-            await index._ready()
+            try:
+                await index._ready()
+            except VectorStoreUnavailable as error:
+                await index._begin_anew(error)
             await index._tidy()
         except BaseException:  # the caller's cancellation too: nobody else would stop the process
             await index.aclose()
@@ -339,6 +342,18 @@ class EdgeIndex:
                 if heir is not None:
                     await heir.kill()
                 await _in_thread(lambda: self._remove(name))
+
+    async def _begin_anew(self, error: VectorStoreUnavailable) -> None:
+        """An empty generation serves in place of one that cannot be opened; raises `error` if that fails too."""
+        try:
+            name = await _in_thread(lambda: generations.following(self._directory))
+            process = await self._open_engine(name)
+            self._process = process
+            await _in_thread(lambda: generations.make_current(self._directory, name))
+        except (VectorStoreUnavailable, StoreInUse, OSError):
+            raise error from None
+        self._generation = name
+        _log.warning("vector_index_begun_anew", reason=error.detail)
 
     async def _copy(self, name: str) -> None:
         """The generation `name` holds what the current one does; nothing is written meanwhile."""

@@ -477,9 +477,12 @@ def _answer_all(requests: BinaryIO, connection: socket.socket) -> None:
 
 def _receive(requests: BinaryIO) -> Request | None:
     """The next request, None if the other end is closed."""
-    header = requests.read(HEADER_BYTES)
-    size = int.from_bytes(header)
-    body = requests.read(size)
+    try:
+        header = requests.read(HEADER_BYTES)
+        size = int.from_bytes(header)
+        body = requests.read(size)
+    except ConnectionResetError:  # it was killed before it had read all answers
+        return None
     if len(header) < HEADER_BYTES or len(body) < size:
         return None
     return cast("Request", pickle.loads(body))  # noqa: S301  from our own parent, over a socket pair  # nosec B301

@@ -12,7 +12,8 @@ SELECT * FROM operations WHERE operation_id = :operation_id AND (:project IS NUL
 SELECT position, title, status, result FROM operation_meetings WHERE operation_id = :operation_id ORDER BY position;
 
 -- name: unfinished_operations
-SELECT operation_id FROM operations WHERE finished_at IS NULL ORDER BY created_at, operation_id;
+-- In the order in which they were accepted, also where the clock was set back meanwhile.
+SELECT operation_id FROM operations WHERE finished_at IS NULL ORDER BY rowid;
 
 -- name: start_operation!
 UPDATE operations SET started_at = coalesce(started_at, :started_at) WHERE operation_id = :operation_id;

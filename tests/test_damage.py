@@ -1,0 +1,57 @@
+"""A damaged store is mended, or refused in one sentence; it never answers wrong. `scripts/drill damage` tries hundreds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from drills import kill
+from drills.damage import FAILED, MENDED, REFUSED, Bench, Damage
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with kill.lives() as lives:
+        yield Bench.of(lives, tmp_path_factory.mktemp("damage"))
+
+
+def damages(bench: Bench, kind: str) -> list[Damage]:
+    every = bench.damages(random.Random(4), flips=2, pages=4, files=10_000)
+    return [damage for damage in every if damage.kind == kind]
+
+
+def test_a_lost_collection_is_made_again_from_the_database(bench: Bench) -> None:
+    for damage in damages(bench, "a collection of the index")[-1:]:
+        assert bench.try_(damage).kind == MENDED
+
+
+@pytest.mark.parametrize(
+    "file", ["l2_episodes/edge_config.json cut", "mutable_id_tracker.mappings", "wal/first-index"]
+)
+def test_an_index_with_a_lost_or_cut_file_is_mended(bench: Bench, file: str) -> None:
+    collection, _, name = file.rpartition("/")
+    hurt = next(
+        damage
+        for damage in damages(bench, "a file of the index")
+        if collection in damage.name and name in damage.name
+    )
+    assert bench.try_(hurt).kind == MENDED
+
+
+@pytest.mark.parametrize("origin", ["older", "other"])
+def test_a_snapshot_of_another_truth_is_not_believed(bench: Bench, origin: str) -> None:
+    foreign = next(damage for damage in damages(bench, "snapshot") if origin in damage.name)
+    assert bench.try_(foreign).kind == MENDED
+
+
+def test_a_cut_database_is_refused_with_what_mends_it(bench: Bench) -> None:
+    outcome = bench.try_(damages(bench, "database")[0])
+    assert outcome.kind == REFUSED
+    assert "cofio.sqlite3" in outcome.detail
+
+
+def test_an_overwritten_page_is_never_answered_with(bench: Bench) -> None:
+    outcomes = [bench.try_(damage) for damage in damages(bench, "a page of the database")]
+    assert not [outcome.detail for outcome in outcomes if outcome.kind == FAILED]
+    assert any(outcome.kind == REFUSED for outcome in outcomes)
