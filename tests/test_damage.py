@@ -27,7 +27,7 @@ def test_a_lost_collection_is_made_again_from_the_database(bench: Bench) -> None
 
 
 @pytest.mark.parametrize(
-    "file", ["l2_episodes/edge_config.json cut", "mutable_id_tracker.mappings", "wal/first-index"]
+    "file", ["l2_episodes/edge_config.json cut", "mutable_id_tracker.mappings deleted", "wal/first-index cut"]
 )
 def test_an_index_with_a_lost_or_cut_file_is_mended(bench: Bench, file: str) -> None:
     collection, _, name = file.rpartition("/")

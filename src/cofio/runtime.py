@@ -94,9 +94,8 @@ class Runtime:
             await self.outbox.owe_everything()
         await self.outbox.doubt()
         await self.outbox.pay()
-        if (
-            await self._index_differs()
-        ):  # it, or a part of it, was lost or thrown away, or it is of another truth
+        if await self._index_differs():
+            # It, or a part of it, was lost or thrown away, or it is of another truth.
             differing = await self.outbox.owe_differences()
             _log.warning("vector_index_mended", memories=differing)
             await self.outbox.pay()

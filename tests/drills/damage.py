@@ -138,20 +138,14 @@ class Bench:
                 do=_on(at, shutil.rmtree),
             )
         paths = sorted(path for path in root.rglob("*") if path.is_file())
-        for path in rng.sample(paths, min(files, len(paths))):
+        ways = [(path, how) for path in paths for how in ("deleted", "cut in half")]
+        for path, how in rng.sample(ways, min(files, len(ways))):
             at = path.relative_to(self.folder / "whole")
-            if rng.random() < 0.5:
-                yield Damage(
-                    kind="a file of the index",
-                    name=f"{at} deleted",
-                    do=_on(at, Path.unlink),
-                )
-            else:
-                yield Damage(
-                    kind="a file of the index",
-                    name=f"{at} cut in half",
-                    do=_on(at, _cut),
-                )
+            yield Damage(
+                kind="a file of the index",
+                name=f"{at} {how}",
+                do=_on(at, Path.unlink if how == "deleted" else _cut),
+            )
 
     def _of_the_snapshot(self, rng: random.Random, flips: int) -> Iterator[Damage]:
         yield Damage(kind="snapshot", name="deleted", do=_on(GRAPH_NAME, Path.unlink))

@@ -59,6 +59,14 @@ CONTROL_KILLS: Final = 300
 GIVE_UP: Final = 20  # problems
 
 
+# What a killed process ends with; 255 where the start of another process has read how it ended (multiprocessing's
+# `_cleanup`, with several stores at a time).
+KILLED: Final = (-signal.SIGKILL, 255)
+
+# Below those that the system gives to clients, and not from the same start in every drill of a machine.
+_ports: Final = itertools.cycle(range(10_000 + os.getpid() * 7 % 20_000, 32_000))
+
+
 @dataclass(slots=True)
 class Tally:
     """What was done and found so far."""
@@ -252,7 +260,7 @@ class Core:
             self._traffic(process, port, self._rng.uniform(0, 0.6) if fault is None else PATIENCE_S)
         )
         process.join()
-        if process.exitcode != -signal.SIGKILL:
+        if process.exitcode not in KILLED:
             self.tally.problems.append(f"a service ended with {process.exitcode}: {log.read_text()[-500:]}")
         at = f"server, {where or (fault.point if fault else 'dead')}"
         self.tally.kills[at] += 1
@@ -358,7 +366,7 @@ class Core:
         self.tally.kills["the vector engine alone"] += engines.killed
         if fault is not None and fault.point in ENGINE_POINTS:
             self.tally.kills[fault.point] += (self._store / life.ENGINE_MARK).exists()
-        elif process.exitcode == -signal.SIGKILL:
+        elif process.exitcode in KILLED:
             self.tally.kills[where if killed or fault is None else fault.point] += 1
             self.tally.under_way += self.expected.under_way > 0
         elif after_s is not None and process.exitcode != 0:
@@ -404,9 +412,12 @@ def _kill(process: ForkServerProcess, *, group: bool) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens at, and that no other store of this drill is given."""
+    for port in _ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("No port is left.")
 
 
 def _children(process: ForkServerProcess) -> list[int]:
