@@ -21,6 +21,7 @@ from rich.console import Console
 from cofio import files
 from cofio.access.gate import Gate, open_gate
 from cofio.http.app import create_app
+from cofio.http.protocol import BoundedHead
 from cofio.loading import remember
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
@@ -70,6 +71,7 @@ async def serve(settings: Settings, *, load: Path | None, example: str, console:
             access_log=False,  # cofio.access logs each request with its id and route
             proxy_headers=False,  # the app itself believes trusted_proxies, and nobody else
             server_header=False,
+            http=BoundedHead,
             ws="none",
             lifespan="on",
             timeout_keep_alive=KEEP_ALIVE_S,

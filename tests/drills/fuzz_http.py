@@ -52,15 +52,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Found:
     """As many requests as are asked for, and what was wrong with their answers."""
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as server:
-        return fuzz(server, Path(folder), cases=options.cases, seed=options.seed, examples=EXAMPLES)
+        return fuzz(
+            server,
+            Path(folder),
+            cases=options.cases,
+            seed=options.seed,
+            examples=EXAMPLES,
+            slowest_s=SLOWEST_S,
+        )
 
 
-def fuzz(server: Served, folder: Path, *, cases: int, seed: int, examples: int) -> Found:
-    """Rounds of `examples` requests for each operation, until there were `cases` in all."""
+def fuzz(
+    server: Served, folder: Path, *, cases: int, seed: int, examples: int, slowest_s: float | None
+) -> Found:
+    """Rounds of `examples` requests for each operation, until there were `cases` in all.
+
+    An answer that takes longer than `slowest_s` is a failure.
+    """
     sent = rounds = server_errors = 0
     failures: list[str] = []
     while sent < cases:
-        report = _round(server.url, folder, seed + rounds, examples)
+        report = _round(server.url, folder, seed + rounds, examples, slowest_s)
         sent += report["test_cases"]["generated"]
         rounds += 1
         for failure in report["failures"]:
@@ -145,14 +157,15 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     raise RuntimeError(f"the server did not become ready:\n{log.read_text(errors='replace')}")
 
 
-def _round(url: str, folder: Path, seed: int, examples: int) -> Mapping[str, Any]:
+def _round(url: str, folder: Path, seed: int, examples: int, slowest_s: float | None) -> Mapping[str, Any]:
     report = folder / "report.json"
     report.unlink(missing_ok=True)
     done = subprocess.run(
         [
             *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG), "run"),
             *(f"{url}/openapi.json", "--checks", "all", "--continue-on-failure", "--no-color"),
-            *("--max-response-time", str(SLOWEST_S), "--request-timeout", "30"),
+            *(("--max-response-time", str(slowest_s)) if slowest_s else ()),
+            *("--request-timeout", "60"),
             *("--max-examples", str(examples), "--seed", str(seed), "--generation-database", "none"),
             *("--report", "json", "--report-json-path", str(report)),
         ],

@@ -14,6 +14,7 @@ import json
 import math
 import multiprocessing
 import resource
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -146,9 +147,12 @@ def run(options: argparse.Namespace) -> Found:
     readers = options.only or list(READERS)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, mp_context=context, max_tasks_per_child=1) as pool:
-        tried = list(
-            pool.map(attempt, readers, [options.minutes * 60] * len(readers), [options.seed] * len(readers))
-        )
+        tried = []
+        for each in pool.map(
+            attempt, readers, [options.minutes * 60] * len(readers), [options.seed] * len(readers)
+        ):
+            print(f"{each.reader}: {each.texts:,} texts, {len(each.failures)} failures", file=sys.stderr)
+            tried.append(each)
     failures = [f"{each.reader}: {failure}" for each in tried for failure in each.failures]
     return Found(
         settings={"seed": options.seed, "minutes": options.minutes, "readers": len(readers)},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import socket
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,15 +15,18 @@ import in_process
 import orjson
 import pytest
 import pytest_asyncio
+import uvicorn
 from hash_encoder import HashEncoder
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
 
 from cofio.http.bodies import SMALL_JSON_VALUES
 from cofio.http.bounds import LIMITS, describe_limits
 from cofio.http.ingest import MAX_FORM_FIELDS, MAX_KEYS
 from cofio.http.json_shape import bound_of, shape_of
-from cofio.http.problems import MAX_TOLD_ERRORS, mapped
+from cofio.http.problems import MAX_TOLD_ERRORS, HeadTooLarge, mapped
+from cofio.http.protocol import BoundedHead
 from cofio.runtime import open_runtime
 from cofio.settings import Settings
 
@@ -167,7 +172,7 @@ async def test_each_limit_has_its_code_and_what_keeps_it_is_answered(
 
 
 def test_every_limit_is_tried_and_on_the_page() -> None:
-    assert {limit.kind.code for limit in LIMITS} == {case[0] for case in CASES}
+    assert {limit.kind.code for limit in LIMITS} == {case[0] for case in CASES} | {HeadTooLarge.code}
     assert describe_limits() in (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
 
 
@@ -251,6 +256,31 @@ async def test_of_many_broken_rules_some_are_told(client: httpx.AsyncClient) -> 
     problem = refused.json()
     assert (refused.status_code, len(problem["errors"])) == (422, MAX_TOLD_ERRORS)
     assert len(refused.content) < 20_000
+
+
+async def _empty(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("endless", [b"X-Long: " + b"x" * 500_000, b"X-More: y\r\n" * 50_000, b""])
+async def test_a_head_without_end_is_refused(endless: bytes) -> None:
+    config = uvicorn.Config(_empty, http=BoundedHead, port=0, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        running = asyncio.create_task(server.serve(sockets=[listening]))
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        # A short head is answered first: the count begins anew with each request of a connection.
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"GET /" + b"a" * (0 if endless else 500_000) + b" HTTP/1.1\r\nHost: a\r\n" + endless)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b" 431 " in head
+        body = await reader.read()
+        assert orjson.loads(body)["code"] == HeadTooLarge.code
+        writer.close()
+        server.should_exit = True
+        await running
 
 
 JSON_VALUES = st.recursive(

@@ -20,6 +20,7 @@ from cofio.http.problems import (
     BodyTooLarge,
     DecompressedTooLarge,
     FieldTooLong,
+    HeadTooLarge,
     JsonTooDeep,
     PartTooLarge,
     TooManyItems,
@@ -29,6 +30,7 @@ from cofio.http.problems import (
     UnsupportedContentEncoding,
     mapped,
 )
+from cofio.http.protocol import MAX_HEAD_BYTES
 from cofio.http.schemas import MAX_FILTER_VALUES, MAX_NAME, MAX_QUERY
 from cofio.settings import Settings
 
@@ -43,6 +45,7 @@ class Limit:
 
 
 LIMITS: Final = (
+    Limit(what="bytes of a request's address and headers", most=MAX_HEAD_BYTES, kind=HeadTooLarge),
     Limit(what="bytes of a body for `POST /ingest`", most="max_body_bytes", kind=BodyTooLarge),
     Limit(what="bytes of any other body", most=SMALL_BODY_BYTES, kind=BodyTooLarge),
     Limit(

@@ -71,6 +71,12 @@ class BodyTooLarge(InvalidInput):
     code = "body_too_large"
 
 
+class HeadTooLarge(InvalidInput):
+    """The request's address and headers are too long."""
+
+    code = "head_too_large"
+
+
 class DecompressedTooLarge(BodyTooLarge):
     """The request's body is too large once it is decompressed."""
 
@@ -176,6 +182,7 @@ TABLE: Final[Mapping[type[CofioError], Mapped]] = {
     InvalidVector: Mapped(status=500),  # no client sends vectors
     MalformedBody: Mapped(status=400),
     BodyTooLarge: Mapped(status=413),
+    HeadTooLarge: Mapped(status=431),
     UnsupportedMediaType: Mapped(status=415),
     Unauthenticated: Mapped(status=401),
     Forbidden: Mapped(status=403),
