@@ -129,6 +129,18 @@ class Client:
         """The latest entries of the service's audit."""
         return _AUDIT.validate_python(self._send("GET", f"/admin/audit?limit={limit}"))
 
+    def export(self, project: str | None) -> Iterator[bytes]:
+        """The lines of the service's export, as they come."""
+        params = {} if project is None else {"project": project}
+        try:
+            with self._http.stream("GET", "/admin/export", params=params) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _refusal(response)
+                yield from response.iter_bytes()
+        except httpx.TransportError as error:
+            raise Unavailable(f"the export was cut off: {error or type(error).__name__}") from error
+
     def _send(self, method: str, path: str, body: object | None = None) -> Any:
         content = None if body is None else orjson.dumps(body)
         try:

@@ -99,6 +99,12 @@ class DamagedBackup(InvalidInput):
     code = "damaged_backup"
 
 
+class DamagedExport(InvalidInput):
+    """The export is damaged."""
+
+    code = "damaged_export"
+
+
 class NotFound(CofioError):
     """There is nothing under this id."""
 

@@ -13,8 +13,9 @@ from cofio.graph.spread import defined_by, naming
 from cofio.records import NAMES, Deletion, Level, MeetingPage, MeetingSummary, MemoryDetail, Neighbour
 from cofio.runtime import Runtime
 from cofio.store import meetings, recalled
-from cofio.store.audit import LOCAL, AuditPage, page_of_audit
+from cofio.store.audit import LOCAL, AuditPage, add_entry, page_of_audit
 from cofio.store.database import queries
+from cofio.store.pseudonyms import pseudonym
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,13 @@ async def delete_meeting(
 async def list_audit(runtime: Runtime, *, limit: int = 50, before: int | None = None) -> AuditPage:
     """Entries of the audit, the latest first, from before the entry `before` on."""
     return await page_of_audit(runtime.database, limit=limit, before=before)
+
+
+async def note_export(runtime: Runtime, *, actor: str, project: str | None) -> None:
+    """The audit tells that everything, or a project, was exported."""
+    async with runtime.database.write() as connection:
+        subject = "" if project is None else pseudonym(project)
+        await add_entry(connection, actor=actor, action="export", subject=subject, details={})
 
 
 async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:

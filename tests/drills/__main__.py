@@ -12,12 +12,13 @@ from types import ModuleType
 from typing import Final
 
 from cofio.provenance import commit
-from drills import contention, damage, fuzz_http, fuzz_parsers, kill
+from drills import contention, damage, fuzz_http, fuzz_parsers, kill, restore
 from drills.figures import PAGE, Circumstances, machine, page, record, tell
 
 DRILLS: Final[Mapping[str, ModuleType]] = {
     "kill": kill,
     "damage": damage,
+    "restore": restore,
     "contention": contention,
     "fuzz-http": fuzz_http,
     "fuzz-parsers": fuzz_parsers,

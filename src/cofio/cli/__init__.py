@@ -26,6 +26,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "Compare database, vector index and graph; exits with 1 if problems remain.",
     "rebuild": "Rebuild vector index and graph from the database alone.",
     "backup": "Make, list, verify and restore backups.",
+    "export": "Write everything that is remembered as JSON lines.",
+    "import": "Remember what another store has exported.",
     "erase": "Erase a meeting, a speaker or a project, and prove it.",
     "audit": "Tell who took what out of the memory, the latest first.",
     "graph": "Write the memory graph as GraphML.",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from cofio import backups, erasure, maintain
+from cofio import backups, erasure, maintain, transfer
 from cofio.backups import Backup
 from cofio.data_dir import backup_dir
 from cofio.erasure import Erasure
@@ -133,3 +134,32 @@ class AuditRequest(Body):
 async def list_audit(runtime: OpenRuntime, asked: Annotated[AuditRequest, Query()]) -> Response:
     """One page of the audit."""
     return answer(await maintain.list_audit(runtime, limit=asked.limit, before=asked.before))
+
+
+class ExportRequest(Body):
+    """What is exported."""
+
+    project: Name | None = Field(default=None, description="Only this project; without it, everything.")
+
+
+@router.get(
+    "/export",
+    summary="Everything that is remembered, as JSON lines",
+    description=(
+        "A line `export` with version, encoder and counts; then each `meeting` with its `episode`, `context`, `edge` and "
+        "`mention` lines, then every `concept`; at last `end` with the number and the SHA-256 of the lines before it, so "
+        "that what was cut off is seen. It is of one state of the memory. `cofio import` takes it in elsewhere."
+    ),
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"application/x-ndjson": {}}, "description": "The lines."},
+        **describe(InvalidRequest, BackupUnderWay, Unavailable),
+    },
+)
+async def export(
+    runtime: OpenRuntime, actor: Actor, asked: Annotated[ExportRequest, Query()]
+) -> StreamingResponse:
+    """The lines are made while they are sent."""
+    opened = await asyncio.to_thread(transfer.open_export, runtime.settings, asked.project)
+    await maintain.note_export(runtime, actor=actor, project=asked.project)
+    return StreamingResponse(opened.chunks(), media_type="application/x-ndjson")

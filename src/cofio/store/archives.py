@@ -122,6 +122,35 @@ def write_archive(database: Path, folder: Path, *, note: str = "") -> Path:
     return finished
 
 
+def nameless_copy(database: Path, folder: Path) -> sqlite3.Connection:
+    """A connection to a copy of the database as it is now. The copy lies in `folder`, but no name leads to it.
+
+    So its space is free again when the connection is closed, and nothing is left by a kill. Raises what
+    `write_archive` raises.
+    """
+    if not database.is_file():
+        raise NotFound(f"There is no database {database}.", field="data_dir")
+    try:
+        with _alone(folder):
+            remove_unfinished(folder)
+            copy = folder / "cofio-export.copy"
+            try:
+                copy_database(database, copy)
+                connection = sqlite3.connect(
+                    f"file:{quote(str(copy.absolute()))}?immutable=1", uri=True, check_same_thread=False
+                )
+                connection.execute(
+                    "SELECT count(*) FROM sqlite_schema"
+                ).fetchone()  # SQLite opens it only now
+            finally:
+                copy.unlink(missing_ok=True)
+    except OSError as error:
+        raise Unavailable(f"There is no room for a copy in {folder}: {error.strerror}.") from error
+    except sqlite3.DatabaseError as error:
+        raise Unavailable(f"The database {database} cannot be copied: {error}.") from error
+    return connection
+
+
 def read_manifest(archive: Path) -> Manifest:
     """What the backup says that it holds; raises `NotFound` or `DamagedBackup`."""
     with _open(archive) as file:
