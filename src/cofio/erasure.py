@@ -194,24 +194,19 @@ async def _prove(
 ) -> Proof:
     """All stores are brought up to date, and what was removed is looked for in each of them."""
     log_empty = await runtime.forget_deleted()
-    purging = asyncio.create_task(runtime.purge(), name="purge")
     rows = await runtime.database.rows(queries.memory_rowids, memory_ids=_listed(removed))
     graph = runtime.live.current
     in_graph = int((graph.rows_by_id.find(list(removed)) >= 0).sum()) if removed else 0
     in_index = await _found_in_index(runtime, frozenset(removed), vectors, filters)
     answer = await recall(runtime, Question(query=name[:1000], filters=filters))
     found = [*(m for level in ("L1", "L2") for m in answer.direct_results[level]), *answer.activated_memories]
-    try:
-        purged = await asyncio.wait_for(asyncio.shield(purging), PURGE_WAIT_S)
-    except TimeoutError:
-        purged = False  # the runtime goes on with it
     return Proof(
         database=len(rows),
         graph=in_graph,
         index=in_index,
         search=len(found),
         log_empty=log_empty,
-        index_purged=purged,
+        index_purged=await runtime.purge_within(PURGE_WAIT_S),
     )
 
 

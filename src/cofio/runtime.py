@@ -49,6 +49,7 @@ class Runtime:
 
     `writing` holds a lock a meeting for as long as somebody writes it or waits to, so that its ingests take turns;
     `batch_waiting` wakes the worker of `cofio.batches`; `draining` is set when the process was told to stop.
+    `behind` holds what goes on although nobody waits for it any more.
     """
 
     settings: Settings
@@ -64,6 +65,7 @@ class Runtime:
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     purging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    behind: set[asyncio.Task[bool]] = field(default_factory=set)
 
     async def settle(self, *, wait_s: float | None = None) -> bool:
         """The graph holds all that was committed, and so does the vector index if it answers.
@@ -118,6 +120,16 @@ class Runtime:
         self.cache.clear()
         await self.live.drop_snapshot()
         return await self.database.scrub() and indexed
+
+    async def purge_within(self, wait_s: float) -> bool:
+        """What `purge` returns, if that is known within `wait_s`; it goes on behind the caller otherwise."""
+        task = asyncio.create_task(self.purge(), name="purge")
+        self.behind.add(task)
+        task.add_done_callback(self.behind.discard)
+        # An index that goes away meanwhile is owed the purge still, and the next try tells.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        done, _ = await asyncio.wait([task], timeout=wait_s)
+        return bool(done) and task.exception() is None and task.result()
 
     async def purge(self) -> bool:
         """What an erasure took out is not in the files of the vector index either, as far as they are cofio's.
