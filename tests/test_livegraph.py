@@ -34,7 +34,9 @@ async def test_what_was_deleted_and_replaced_changes_no_answer(tmp_path: Path) -
                 now[number] = rng.choice(EDITIONS)
                 await ingest(runtime, meeting(number, now[number]))
         assert runtime.live.current.counts["dead"] > 0
-        anew = replace(runtime, live=await LiveGraph.open(runtime.database, tmp_path / "none.npz"))
+        anew = replace(
+            runtime, live=await LiveGraph.open(runtime.database, tmp_path / "none.npz", runtime.turns)
+        )
         for number, edition in now.items():
             asked = word(number) if edition == ABSENT else edition_word(number, edition)
             question = Question(query=f"What about {asked}?", limit_per_level=3)

@@ -80,9 +80,14 @@ async def work(runtime: Runtime) -> None:
 
 @_patiently
 async def _finish_all(runtime: Runtime) -> None:
-    """Every batch is finished; begun again after a failure, it goes on where it was."""
+    """Every batch is finished, or another worker is at it; begun again after a failure, it goes on where it was."""
     for operation_id in await operations.unfinished_operations(runtime.database):
-        await _run(runtime, operation_id)
+        turn = f"operation {operation_id}"
+        if runtime.turns.take(turn):
+            try:
+                await _run(runtime, operation_id)
+            finally:
+                runtime.turns.give_back(turn)
 
 
 async def _run(runtime: Runtime, operation_id: str) -> None:

@@ -1,8 +1,9 @@
-"""The data directory: what lies where in it, and that one process at a time holds it."""
+"""The data directory: what lies where in it, and who holds it: one process, or the workers of one service."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -45,3 +46,25 @@ def held(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def shared(data_dir: Path) -> Iterator[None]:
+    """No process holds the data directory alone meanwhile, only such as share it; a killed one lets go by itself.
+
+    Raises `StoreInUse`, or `Unavailable` where the directory cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((data_dir / LOCK_NAME).open("a"))
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # what a FileLock locks too, but for itself
+        except BlockingIOError as error:
+            raise StoreInUse(
+                f"Another cofio process holds {data_dir} for itself. Stop it, or choose another --data-dir."
+            ) from error
+        except OSError as error:
+            raise Unavailable(
+                f"The data directory {data_dir} cannot be written: {error.strerror}."
+            ) from error
+        yield

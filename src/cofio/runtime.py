@@ -15,7 +15,7 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from cofio.cache import AnswerCache
-from cofio.data_dir import DATABASE_NAME, GRAPH_NAME, VECTORS_NAME, backup_dir, held
+from cofio.data_dir import DATABASE_NAME, GRAPH_NAME, VECTORS_NAME, backup_dir, held, shared
 from cofio.embed.batcher import Batcher
 from cofio.embed.onnx import OnnxEncoder, TextEncoder
 from cofio.errors import InvalidSettings, StoreInUse, StoreUnavailable, Unavailable, VectorStoreUnavailable
@@ -25,6 +25,7 @@ from cofio.settings import Settings
 from cofio.store.breaker import Breaker
 from cofio.store.database import PURGE_OWED, RESTORED, Database, queries
 from cofio.store.outbox import Outbox
+from cofio.store.turns import Turns
 from cofio.store.vectors import VectorIndex
 from cofio.store.vectors_edge import EdgeIndex
 
@@ -33,23 +34,27 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+TURNS_NAME: Final = "cofio.turns"
 SERVER_ADAPTER: Final = "cofio.store.vectors_server:ServerIndex"
 RETRY_S: Final = 5.0
+FOLLOW_S: Final = 0.5  # between two looks at what other workers wrote, where no question asks for it before
 # A vector store that does not answer is tried again after this long, then after ever longer pauses.
 RESTORE_S: Final = 0.25
 LONGEST_RESTORE_S: Final = 10.0
 # The graph's snapshot is written when so many changes came after the last, or when nothing has changed for so long.
 SNAPSHOT_CHANGES: Final = 200
 SNAPSHOT_QUIET_S: Final = 60.0
+SNAPSHOT_TURN: Final = "keep the snapshot"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """The open stores, the encoder, the current graph and the cache of one process.
 
-    `writing` holds a lock a meeting for as long as somebody writes it or waits to, so that its ingests take turns;
-    `batch_waiting` wakes the worker of `cofio.batches`; `draining` is set when the process was told to stop.
-    `behind` holds what goes on although nobody waits for it any more.
+    `writing` holds a lock a meeting for as long as somebody writes it or waits to, so that its ingests take turns, and
+    `turns` does the same among the processes that share the data directory; `batch_waiting` wakes the worker of
+    `cofio.batches`; `draining` is set when the process was told to stop; `behind` holds what goes on although nobody
+    waits for it any more.
     """
 
     settings: Settings
@@ -61,11 +66,22 @@ class Runtime:
     live: LiveGraph
     cache: AnswerCache
     outbox: Outbox
+    turns: Turns
     writing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     purging: asyncio.Lock = field(default_factory=asyncio.Lock)
     behind: set[asyncio.Task[bool]] = field(default_factory=set)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether another worker may have written what the graph does not hold yet."""
+        return self.settings.workers > 1 and not self.live.fresh
+
+    async def follow(self) -> None:
+        """The graph holds what other workers had committed when this was called."""
+        if self.outdated:
+            await self.live.catch_up()
 
     async def settle(self, *, wait_s: float | None = None) -> bool:
         """The graph holds all that was committed, and so does the vector index if it answers.
@@ -156,9 +172,9 @@ class Runtime:
 
     @contextlib.asynccontextmanager
     async def exclusive(self, meeting_id: str) -> AsyncIterator[None]:
-        """Nobody else of this process writes this meeting meanwhile."""
+        """Nobody else writes this meeting meanwhile."""
         lock = self.writing.setdefault(meeting_id, asyncio.Lock())
-        async with lock:
+        async with lock, self.turns.turn(f"meeting {meeting_id}"):
             yield
 
 
@@ -166,13 +182,14 @@ class Runtime:
 async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -> AsyncIterator[Runtime]:
     """A runtime over `settings.data_dir`; all of it is closed again when the block ends.
 
+    Nobody else holds the directory meanwhile, except the other ones of several `settings.workers`.
     Debt that an earlier process left to the vector index is paid before the block begins; where the vector store does
     not answer, it is paid later, and questions are answered without it until then. `encoder` is the
     model's unless one is given. Raises `StoreInUse`, `ModelMissing`, `StoreTooNew`, `InvalidSettings` or
     `Unavailable`, each with what mends it.
     """
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(held(settings.data_dir))
+        stack.enter_context((held if settings.workers == 1 else shared)(settings.data_dir))
         # The vector engine starts in a process of its own while the model, the database and the graph are read here.
         opening = asyncio.create_task(_open_index(settings), name="open-index")
         stack.push_async_callback(_close, opening)
@@ -190,9 +207,11 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         database = await Database.open(settings.data_dir / DATABASE_NAME, backup_dir(settings))
         stack.push_async_callback(database.aclose)
         await _check_encoder(database, encoder)
-        live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME)
+        turns = Turns(settings.data_dir / TURNS_NAME)
+        stack.callback(turns.close)
+        live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME, turns)
         index = await opening
-        outbox = Outbox(database, index)
+        outbox = Outbox(database, index, turns, strike_at_once=settings.workers > 1)
         stack.push_async_callback(_strike, outbox)
         stack.push_async_callback(_save, live)
         runtime = Runtime(
@@ -204,6 +223,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             batcher=batcher,
             live=live,
             outbox=outbox,
+            turns=turns,
             cache=AnswerCache(
                 entries=settings.cache_entries, max_bytes=settings.cache_bytes, ttl_s=settings.cache_ttl_s
             ),
@@ -212,7 +232,10 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             await runtime.restore_index()
         except VectorStoreUnavailable as error:
             runtime.breaker.open(error.detail)
-        for task in (_keep(runtime), _purge(runtime), _keep_snapshot(runtime.live)):
+        tasks = [_keep(runtime), _purge(runtime), _keep_snapshot(runtime)]
+        if settings.workers > 1:
+            tasks.append(_follow(runtime))
+        for task in tasks:
             stack.push_async_callback(_stop, asyncio.create_task(task))
         yield runtime
 
@@ -291,7 +314,23 @@ async def _strike(outbox: Outbox) -> None:
         _log.warning("index_not_flushed", reason=error.detail)
 
 
-async def _keep_snapshot(live: LiveGraph) -> None:
+async def _follow(runtime: Runtime) -> None:
+    """What other workers write comes into the graph also while nobody asks; a question does not wait for a lot."""
+    while True:
+        await asyncio.sleep(FOLLOW_S)
+        try:
+            await runtime.follow()
+        except StoreUnavailable as error:
+            _log.warning("other_workers_not_followed", reason=error.detail)
+
+
+async def _keep_snapshot(runtime: Runtime) -> None:
+    """One of the workers does it, and another when that one has ended."""
+    async with runtime.turns.turn(SNAPSHOT_TURN, poll_s=RETRY_S):
+        await _save_now_and_then(runtime.live)
+
+
+async def _save_now_and_then(live: LiveGraph) -> None:
     seen = live.current.version
     quiet = 0.0
     while True:

@@ -11,12 +11,13 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import structlog
 import uvicorn
 from rich.console import Console
+from starlette.types import ASGIApp
 
 from cofio import files
 from cofio.access.gate import Gate, open_gate
@@ -36,7 +37,7 @@ SWITCH_INTERVAL_S: Final = 0.001
 # Longer than clients and proxies keep an idle connection (httpx 5 s, nginx 60 s): where the service is the one that
 # hangs up, a request that is just on its way is lost.
 KEEP_ALIVE_S: Final = 75
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 async def serve(settings: Settings, *, load: Path | None, example: str, console: Console) -> None:
@@ -46,6 +47,19 @@ async def serve(settings: Settings, *, load: Path | None, example: str, console:
     that asks `example` is printed. Raises what `open_runtime` raises, and InvalidSettings where others could reach a
     service that needs no key.
     """
+    gate = checked_gate(settings)
+    console.print(f"Opening the stores in {settings.data_dir}", highlight=False)
+    async with open_runtime(settings) as runtime:
+        if load is not None:
+            await load_once(runtime, load, console)
+        app = create_app(settings, runtime, gate)
+        settle_down()
+        config = http_config(app, settings)
+        await _Server(config, runtime, lambda: announce(settings, gate, example, console)).serve()
+
+
+def checked_gate(settings: Settings) -> Gate:
+    """The gate of the service; where it stands open, the log warns. Raises InvalidSettings where it must not."""
     gate = open_gate(settings)
     if not gate.closed:
         _log.warning(
@@ -53,34 +67,41 @@ async def serve(settings: Settings, *, load: Path | None, example: str, console:
             host=settings.host,
             detail="Whoever reaches this address may read and delete everything. `cofio keys create` ends that.",
         )
-    console.print(f"Opening the stores in {settings.data_dir}", highlight=False)
-    async with open_runtime(settings) as runtime:
-        if load is not None:
-            await _load_once(runtime, load, console)
-        app = create_app(settings, runtime, gate)
-        # What is open now stays open: the collector of cycles need not walk through it again, which held the
-        # interpreter's lock for .15 to .2 s and was the longest stall of the event loop.
-        gc.collect()
-        gc.freeze()
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        config = uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,  # configure_logging has set up uvicorn's loggers too
-            access_log=False,  # cofio.access logs each request with its id and route
-            proxy_headers=False,  # the app itself believes trusted_proxies, and nobody else
-            server_header=False,
-            http=BoundedHead,
-            ws="none",
-            lifespan="on",
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=math.ceil(settings.stop_grace_s),
-        )
-        await _Server(config, runtime, lambda: _announce(settings, gate, example, console)).serve()
+    return gate
 
 
-def _announce(settings: Settings, gate: Gate, example: str, console: Console) -> None:
+def http_config(app: ASGIApp | Callable[[], ASGIApp], settings: Settings, **more: Any) -> uvicorn.Config:
+    """How uvicorn serves this app, or what this factory makes."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,  # configure_logging has set up uvicorn's loggers too
+        access_log=False,  # cofio.access logs each request with its id and route
+        proxy_headers=False,  # the app itself believes trusted_proxies, and nobody else
+        http=BoundedHead,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(settings.stop_grace_s),
+        **more,
+    )
+
+
+def settle_down() -> None:
+    """What is open now stays open, and threads that compute give way to the event loop often.
+
+    The collector of cycles need not walk through it all again, which held the interpreter's lock for .15 to .2 s and
+    was the longest stall of the event loop.
+    """
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+def announce(settings: Settings, gate: Gate, example: str, console: Console) -> None:
+    """A command that asks `example` of the service, which listens now, is printed."""
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     base = f"http://{shown}:{settings.port}"
     body = orjson.dumps({"query": example}).decode().replace("'", "'\\''")
@@ -90,7 +111,7 @@ def _announce(settings: Settings, gate: Gate, example: str, console: Console) ->
     console.print(f"{command}\n", highlight=False, markup=False, soft_wrap=True)
 
 
-async def _load_once(runtime: Runtime, path: Path, console: Console) -> None:
+async def load_once(runtime: Runtime, path: Path, console: Console) -> None:
     """The transcripts under `path` are remembered, unless this data directory has loaded them before.
 
     A mark beside the stores tells: what a user deleted later must not come back at the next start.
@@ -132,13 +153,13 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Uvicorn's own raises the signal again at its end, which would kill the process before the stores are closed."""
         loop = asyncio.get_running_loop()
-        for number in _STOPPING:
+        for number in STOPPING:
             loop.add_signal_handler(number, self._stop)
         yield
 
     def _stop(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in _STOPPING:
+        for number in STOPPING:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
         self._runtime.draining.set()

@@ -7,9 +7,9 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -62,6 +62,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds that requests in flight have when the service takes no more; then they are cut off.",
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that serve; several need a Qdrant server, since the embedded engine belongs to one.",
+    )
     data_dir: Path = Field(
         default=Path("data/store"),
         description="Folder of the stores: the database, the embedded vector store and the graph snapshot.",
@@ -86,7 +92,10 @@ class Settings(BaseSettings):
         description="Seconds that a query may wait for the encoder; then it is answered 503.",
     )
     qdrant_url: str | None = Field(
-        default=None, description="URL of a Qdrant server. Unset: the embedded engine, under data_dir."
+        default=None,
+        description=(
+            "URL of a Qdrant server, its gRPC on the port after. Unset: the embedded engine, under data_dir."
+        ),
     )
     qdrant_api_key: SecretStr | None = Field(default=None, description="API key of the Qdrant server.")
     vector_timeout_s: float = Field(
@@ -215,6 +224,15 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         # TOML has no null, and an environment file often lists a name with nothing behind it.
         return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _workers_share_an_index(self) -> Self:
+        if self.workers > 1 and self.qdrant_url is None:
+            raise ValueError(
+                f"{self.workers} workers need a vector index that they can share: set `qdrant_url` to a Qdrant "
+                "server, or `workers` to 1, since the embedded engine belongs to one process"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -96,7 +96,7 @@ async def check_agreement(
     """What index and graph hold otherwise than the truth, and which questions are answered wrong."""
     problems = list((await doctor(runtime, repair=False)).problems)
     problems += await _index_problems(runtime, rng, samples)
-    fresh = await LiveGraph.open(runtime.database, runtime.settings.data_dir / "none.npz")
+    fresh = await LiveGraph.open(runtime.database, runtime.settings.data_dir / "none.npz", runtime.turns)
     if _living(fresh) != _living(runtime.live):
         problems.append(f"the graph holds {_living(runtime.live)}, made anew {_living(fresh)}")
     anew = replace(runtime, live=fresh, cache=_no_cache())

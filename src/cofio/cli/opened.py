@@ -18,7 +18,7 @@ def with_runtime(settings: Settings, use: Callable[[Runtime], Awaitable[Result]]
     """What `use` returns on an open runtime, which is closed again."""
 
     async def run() -> Result:
-        async with open_runtime(settings) as runtime:
+        async with open_runtime(settings.model_copy(update={"workers": 1})) as runtime:
             return await use(runtime)
 
     configure_logging("warning", settings.log_format)

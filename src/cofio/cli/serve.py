@@ -10,6 +10,7 @@ import typer
 import uvloop
 
 from cofio import serving
+from cofio import workers as worker_group
 from cofio.cli.options import DataDir, ModelDir
 from cofio.cli.terminal import err
 from cofio.settings import load_settings
@@ -22,6 +23,9 @@ app = typer.Typer(add_completion=False)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port to listen on.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that serve; several need --qdrant-url.")
+    ] = None,
     data_dir: DataDir = None,
     model_dir: ModelDir = None,
     precision: Annotated[str | None, typer.Option(help="Encoder arithmetic: int8 or fp32.")] = None,
@@ -40,6 +44,7 @@ def serve(
     settings = load_settings(
         host=host,
         port=port,
+        workers=workers,
         data_dir=data_dir,
         model_dir=model_dir,
         precision=precision,
@@ -48,5 +53,8 @@ def serve(
         log_format=log_format,
     )
     configure_logging(settings.log_level, settings.log_format)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serving.serve(settings, load=load, example=example, console=err))
+    if settings.workers > 1:
+        worker_group.serve(settings, load=load, example=example, console=err)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serving.serve(settings, load=load, example=example, console=err))

@@ -118,7 +118,8 @@ class CachedQueries:
             question = self._known.get(caller.project, content_type, message.get("body", b""))
             if question is not None:
                 runtime: Runtime = scope["state"]["runtime"]
-                content = runtime.cache.get_if_there(question, runtime.live.current.version)
+                if not runtime.outdated:
+                    content = runtime.cache.get_if_there(question, runtime.live.current.version)
         if content is None:
             await self.app(scope, _after(message, receive), send)
             return

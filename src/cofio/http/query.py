@@ -68,6 +68,7 @@ def add_routes(router: APIRouter, known: KnownBodies) -> BaseRoute:
         question = within_project(body.question(), sender)
         content_type = request.headers["content-type"].encode("latin-1")
         known.put(sender.project, content_type, await request.body(), question)
+        await runtime.follow()
         # Read before the question is asked: an answer that is newer than its version is only lost to the cache.
         version = runtime.live.current.version
         content = runtime.cache.get(question, version)

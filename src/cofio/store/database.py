@@ -110,6 +110,7 @@ class Database:
         writer: aiosqlite.Connection,
         readers: list[aiosqlite.Connection],
         of_threads: list[sqlite3.Connection],
+        watcher: sqlite3.Connection,
     ) -> None:
         self.path = path
         self._writer = writer
@@ -123,6 +124,7 @@ class Database:
         for connection in of_threads:
             self._of_threads.put(connection)
         self._unscrubbed = False
+        self._watcher = watcher
 
     @classmethod
     async def open(cls, path: Path, backups: Path) -> Database:
@@ -136,9 +138,10 @@ class Database:
             writer = await _connect(path)
             readers = [await _connect(path) for _ in range(_READERS)]
             of_threads = [await asyncio.to_thread(_connect_here, path) for _ in range(_READERS)]
+            watcher = await asyncio.to_thread(_connect_here, path)
         except sqlite3.DatabaseError as error:
             raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
-        database = cls(path, writer, readers, of_threads)
+        database = cls(path, writer, readers, of_threads, watcher)
         # Whoever was killed after a deletion may have left what it removed in the log.
         await database.scrub()
         return database
@@ -150,6 +153,7 @@ class Database:
                 await reader.close()
             for _ in range(_READERS):
                 (await asyncio.to_thread(self._of_threads.get)).close()
+            self._watcher.close()
             with suppress(sqlite3.OperationalError):  # a full disk: what was committed is safe in the log
                 await self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             await self._writer.close()
@@ -270,6 +274,12 @@ class Database:
         """What is known under this name about the store as a whole, or None."""
         rows = await self.rows(queries.fact, name=name)
         return str(rows[0]["value"]) if rows else None
+
+    def commits(self) -> int:
+        """A number that is another one when something was committed since, by any process; it takes microseconds."""
+        with _told(self.path):
+            (number,) = self._watcher.execute("PRAGMA data_version").fetchone()
+        return int(number)
 
     async def version(self) -> int:
         """The version of the truth: it grows with every committed change."""

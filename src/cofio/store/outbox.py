@@ -14,9 +14,11 @@ import orjson
 from cofio.records import Level
 from cofio.store.database import RESTORED, Database, queries
 from cofio.store.pseudonyms import pseudonym
+from cofio.store.turns import Turns
 from cofio.store.vectors import Payload, Point, VectorIndex
 
 BATCH: Final = 1000
+TURN: Final = "pay the vector index"
 
 
 class Outbox:
@@ -24,11 +26,16 @@ class Outbox:
 
     A write is *paid* when the index has taken it, and *struck* off when the index has also flushed it: flushing takes
     tens of milliseconds, so it is not done for every meeting. What was paid and not struck is paid again after a crash.
+
+    Processes that share the truth take turns, so that none tells the index what a memory was before another changed
+    it; there everything is struck when it is paid (`strike_at_once`), and nobody pays what another has paid.
     """
 
-    def __init__(self, database: Database, index: VectorIndex) -> None:
+    def __init__(self, database: Database, index: VectorIndex, turns: Turns, *, strike_at_once: bool) -> None:
         self._database = database
         self._index = index
+        self._turns = turns
+        self._strike_at_once = strike_at_once
         self._paying = asyncio.Lock()
         self._paid = 0
         self._struck = 0
@@ -39,13 +46,15 @@ class Outbox:
         Safe to repeat and to interrupt: the index is told what a memory is *now*. Raises `VectorStoreUnavailable`, with
         the rest still owed. Calls that come in together share the work.
         """
-        async with self._paying:
+        async with self._paying, self._turns.turn(TURN):
             while rows := await self._database.rows(queries.outbox_batch, after=self._paid, limit=BATCH):
                 for level in Level:
                     owed = sorted({row["memory_id"] for row in rows if row["level"] == level})
                     if owed:
                         await _bring_up_to_date(self._database, self._index, level, owed)
                 self._paid = int(rows[-1]["seq"])
+                if self._strike_at_once:
+                    await self.strike()
 
     async def doubt(self) -> None:
         """What was paid and not struck off is owed again: the index may have lost it."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import grpc  # type: ignore[import-untyped]
 from qdrant_client import AsyncQdrantClient, models
@@ -36,6 +37,7 @@ from cofio.store.vectors import (
     conditions,
 )
 
+REST_PORT: Final = 6333  # of a URL that names none; gRPC is on the port after it, as Qdrant has it
 UPSERT_POINTS: Final = 512  # points a request: about 1 MB, well below the server's limits
 DELETE_POINTS: Final = 4096
 SCROLL_POINTS: Final = 10_000
@@ -63,6 +65,7 @@ class ServerIndex:
             AsyncQdrantClient(
                 url=url,
                 api_key=api_key,
+                grpc_port=(urlsplit(url).port or REST_PORT) + 1,
                 prefer_grpc=prefer_grpc,
                 timeout=math.ceil(timeout_s),
                 check_compatibility=False,  # it asks the server in the constructor, where it would block the loop

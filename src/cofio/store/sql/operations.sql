@@ -19,7 +19,7 @@ SELECT operation_id FROM operations WHERE finished_at IS NULL ORDER BY rowid;
 UPDATE operations SET started_at = coalesce(started_at, :started_at) WHERE operation_id = :operation_id;
 
 -- name: finish_operation!
-UPDATE operations SET finished_at = :finished_at WHERE operation_id = :operation_id;
+UPDATE operations SET finished_at = coalesce(finished_at, :finished_at) WHERE operation_id = :operation_id;
 
 -- name: next_pending_meeting
 SELECT position, payload FROM operation_meetings

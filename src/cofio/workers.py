@@ -1,0 +1,117 @@
+"""Several serving processes on one data directory and one vector server, and the process that looks after them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, cast
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from rich.console import Console
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from cofio.errors import Unavailable
+from cofio.http.app import create_app
+from cofio.runtime import Runtime, open_runtime
+from cofio.serving import STOPPING, announce, checked_gate, http_config, load_once, settle_down
+from cofio.settings import Settings
+from cofio.telemetry import configure_logging
+
+# A worker that does not say for so long that it lives is killed and replaced.
+SILENCE_S: Final = 30
+
+
+def serve(settings: Settings, *, load: Path | None, example: str, console: Console) -> None:
+    """Returns once all workers have ended after SIGINT or SIGTERM, everything closed; one that dies is replaced.
+
+    `load` names transcripts to remember first, once for a data directory. When all workers listen, a command that
+    asks `example` is printed. Raises what `open_runtime` raises, and `Unavailable` if a worker cannot start.
+    """
+    gate = checked_gate(settings)
+    console.print(f"Opening the stores in {settings.data_dir}", highlight=False)
+    uvloop.run(_prepare(settings, load, console))
+    config = http_config(
+        partial(worker_app, settings),
+        settings,
+        factory=True,
+        workers=settings.workers,
+        timeout_worker_healthcheck=SILENCE_S,
+    )
+    with config.bind_socket() as listening:
+        workers = _Workers(config, [listening], lambda: announce(settings, gate, example, console))
+        workers.run()
+    if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
+        raise Unavailable("A worker could not start; the log says why.")
+
+
+async def _prepare(settings: Settings, load: Path | None, console: Console) -> None:
+    """The schema is the newest, the index is paid, and `load` remembered, before there is more than one process.
+
+    So what is wrong is told once, and in one sentence.
+    """
+    async with open_runtime(settings.model_copy(update={"workers": 1})) as runtime:
+        if load is not None:
+            await load_once(runtime, load, console)
+
+
+def worker_app(settings: Settings) -> FastAPI:
+    """The app of one worker, in its own process, which ends when the process that looks after it does."""
+    configure_logging(settings.log_level, settings.log_format)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    app = create_app(settings)
+    opened = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        async with opened(app) as given:
+            state: Any = given
+            settle_down()
+            _stop_gently(state["runtime"])
+            yield state
+
+    app.router.lifespan_context = lifespan
+    return app
+
+
+def _stop_gently(runtime: Runtime) -> None:
+    """Told to stop, this worker takes requests for `drain_s` more, as one that serves alone does."""
+    loop = asyncio.get_running_loop()
+    for number in STOPPING:
+        take_no_more = signal.getsignal(number)  # uvicorn's, which is set by now
+        loop.add_signal_handler(number, _drain, runtime, partial(cast("Any", take_no_more), number, None))
+
+
+def _drain(runtime: Runtime, take_no_more: Callable[[], None]) -> None:
+    runtime.draining.set()
+    asyncio.get_running_loop().call_later(runtime.settings.drain_s, take_no_more)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Workers(Multiprocess):
+    """Calls `on_ready` once all workers listen."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[Any], on_ready: Callable[[], None]) -> None:
+        super().__init__(config, sockets)
+        self._on_ready: Callable[[], None] | None = on_ready
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        if self._on_ready is not None and all(worker.is_ready() for worker in self.processes):
+            self._on_ready()
+            self._on_ready = None
