@@ -328,3 +328,32 @@ async def test_a_copy_that_is_written_to_leaves_the_original_as_it_was(tmp_path:
     assert {path: path.read_bytes() for path in shared} == before
     async with opened(tmp_path / "vectors") as index:
         assert await index.ids(Level.EPISODE) == ids(made)
+
+
+async def test_a_purge_leaves_no_byte_of_what_was_deleted_and_all_that_is_written_meanwhile(
+    tmp_path: Path,
+) -> None:
+    made, more = points(1, 300), points(2, 200)
+    gone = [point for point in made if point.payload.project == "atlas"]
+    async with opened(tmp_path) as index:
+        await index.upsert(Level.EPISODE, made)
+        await index.delete(Level.EPISODE, [point.memory_id for point in gone])
+        await index.flush()
+        assert any(b"atlas" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        purging = asyncio.create_task(index.purge())
+        for start in range(0, len(more), 20):
+            part = [
+                Point(memory_id=one.memory_id, vector=one.vector, payload=Payload(project="cedar"))
+                for one in more[start : start + 20]
+            ]
+            await index.upsert(Level.EPISODE, part)
+        await index.delete(Level.EPISODE, [more[0].memory_id])
+        assert await purging
+        expected = (ids(made) - ids(gone)) | (ids(more) - {more[0].memory_id})
+        assert await index.ids(Level.EPISODE) == expected
+        assert not any(b"atlas" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        asked = next(point for point in made if point.memory_id in expected)
+        found = await index.search(asked_by(asked), {Level.EPISODE: 1}, Filters())
+        assert found[Level.EPISODE][0].memory_id == asked.memory_id
+    async with opened(tmp_path) as index:
+        assert await index.ids(Level.EPISODE) == expected
