@@ -24,10 +24,9 @@ def export(
     data_dir: DataDir = None,
 ) -> None:
     """Write everything that is remembered as JSON lines."""
-    settings = load_settings(data_dir=data_dir)
     if url:
-        with connect(url, settings.api_key) as client:
+        with connect(url, load_settings().api_key) as client:
             size = write_export(client.export(project), file)
     else:
-        size = write_export(open_export(settings, project).chunks(), file)
+        size = write_export(open_export(load_settings(data_dir=data_dir), project).chunks(), file)
     out.print(f"{size:,} bytes in {file}", highlight=False, soft_wrap=True)
