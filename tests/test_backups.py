@@ -202,6 +202,16 @@ async def test_a_killed_backup_has_no_name_and_leaves_nothing(tmp_path: Path) ->
     assert len(list_backups(folder)) == 1
 
 
+async def test_a_backup_that_was_just_made_stays_when_the_clock_was_set_back(tmp_path: Path) -> None:
+    store, folder = tmp_path / "store", tmp_path / "backups"
+    async with _open(store):
+        earlier = await asyncio.to_thread(create_backup, store, folder)
+        (folder / earlier.name).rename(folder / f"cofio-29990101T000000.000Z{archives.SUFFIX}")
+        made = await asyncio.to_thread(create_backup, store, folder, keep=1)
+    assert [backup.name for backup in list_backups(folder)] == [made.name]
+    assert made.fault is None
+
+
 async def test_damage_is_found(tmp_path: Path) -> None:
     async with _open(tmp_path / "store") as runtime:
         await ingest(runtime, meeting(1))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from drills import kill
 from drills.damage import FAILED, MENDED, REFUSED, Bench, Damage
+from hash_encoder import HashEncoder
+
+from cofio.errors import Unavailable
+from cofio.runtime import open_runtime
+from cofio.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +51,29 @@ def test_an_index_with_a_lost_or_cut_file_is_mended(bench: Bench, file: str) -> 
 def test_a_snapshot_of_another_truth_is_not_believed(bench: Bench, origin: str) -> None:
     foreign = next(damage for damage in damages(bench, "snapshot") if origin in damage.name)
     assert bench.try_(foreign).kind == MENDED
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A directory with a store, in which nothing can be written; root may write wherever it is not mounted so."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        folder.chmod(0o500)
+        yield folder
+        folder.chmod(0o700)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("root without the right to mount can write everywhere")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_a_directory_that_cannot_be_written_is_refused(read_only: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot be written: "):
+        async with open_runtime(Settings(data_dir=read_only), HashEncoder()):
+            pass
 
 
 def test_a_cut_database_is_refused_with_what_mends_it(bench: Bench) -> None:

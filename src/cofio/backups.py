@@ -67,7 +67,8 @@ def create_backup(data_dir: Path, folder: Path, *, keep: int | None = None) -> B
     """
     archive = write_archive(data_dir / DATABASE_NAME, folder)
     if keep is not None:
-        for old in _archives(folder)[keep:]:
+        # The one just made stays, also where the clock was set back and the others bear later dates.
+        for old in [other for other in _archives(folder) if other != archive][keep - 1 :]:
             old.unlink()
         sync(folder)
     return _described(archive)
