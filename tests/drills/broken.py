@@ -33,7 +33,7 @@ def install(order: str | None) -> None:
     """This process works in the named order from now on; None is cofio's own."""
     if order is not None:
         ORDERS[order].install()
-        runtime.Runtime._index_differs = _never  # type: ignore[method-assign]
+        runtime.Runtime._index_differs = _never  # type: ignore[method-assign,assignment]
 
 
 async def _never(_: runtime.Runtime) -> bool:
