@@ -116,8 +116,8 @@ ATTACKS: Final[dict[str, list[tuple[bytes, bytes]]]] = {
     "in a cookie": [(b"cookie", b"X-API-Key={key}")],
     "under another name": [(b"x-api-token", b"{key}"), (b"api-key", b"{key}")],
     "unsigned token": [
-        (b"authorization", b"Bearer eyJhbGciOiJub25lIn0.eyJzY29wZSI6ImFkbWluIn0.")
-    ],  # pragma: allowlist secret
+        (b"authorization", b"Bearer eyJhbGciOiJub25lIn0.eyJzY29wZSI6ImFkbWluIn0.")  # pragma: allowlist secret
+    ],
     "as if from here": [(b"x-forwarded-for", b"127.0.0.1"), (b"x-original-url", b"/health/live")],
     "as another method": [(b"x-http-method-override", b"GET")],
 }
