@@ -175,7 +175,7 @@ from cofio.telemetry import configure_logging
 configure_logging("debug", "json")
 logging.getLogger("cofio.x").debug("told")
 async def search():
-    database = await Database.open(Path(sys.argv[1]))
+    database = await Database.open(Path(sys.argv[1]), Path(sys.argv[1]).parent)
     async with database.read() as connection:
         await connection.execute("select ?", ("what somebody said",))
     await database.aclose()

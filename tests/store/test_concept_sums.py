@@ -163,7 +163,7 @@ async def test_concepts_under_a_filter_are_those_mentioned_there(tmp_path: Path)
         await ingest(runtime, REVIEW)
         mentions = (await _kept(runtime)).mentions
         async with runtime.database.read() as connection:
-            key = (await queries.meeting(connection, meeting_id=first.meeting_id))["id"]
+            key = (await queries.meeting(connection, meeting_id=first.meeting_id, project=None))["id"]
         said = {memory_id for memory_id, meeting, _ in mentions if meeting == key}
         everywhere = {memory_id for memory_id, *_ in mentions}
         assert said < everywhere
