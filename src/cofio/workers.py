@@ -23,7 +23,15 @@ from uvicorn.supervisors import Multiprocess
 from cofio.errors import Unavailable
 from cofio.http.app import create_app
 from cofio.runtime import Runtime, open_runtime
-from cofio.serving import STOPPING, announce, checked_gate, http_config, load_once, settle_down
+from cofio.serving import (
+    STOPPING,
+    announce,
+    checked_gate,
+    give_memory_back,
+    http_config,
+    load_once,
+    settle_down,
+)
 from cofio.settings import Settings
 from cofio.telemetry import configure_logging
 
@@ -66,6 +74,7 @@ async def _prepare(settings: Settings, load: Path | None, console: Console) -> N
 
 def worker_app(settings: Settings) -> FastAPI:
     """The app of one worker, in its own process, which ends when the process that looks after it does."""
+    give_memory_back()
     configure_logging(settings.log_level, settings.log_format)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     app = create_app(settings)

@@ -22,7 +22,9 @@ from cofio.runtime import Runtime
 
 CACHE_HEADER: Final = "X-Cofio-Cache"
 MAX_KNOWN_BODY_BYTES: Final = 8 * 1024  # a plain question has some hundreds
-MAX_KNOWN_BYTES: Final = 16 * 1024 * 1024
+MAX_KNOWN_BYTES: Final = (
+    4 * 1024 * 1024
+)  # some 2,500 plain questions: as many as there are answers in the cache
 _QUESTION_BYTES: Final = 1024  # what a question takes beside its body, roughly
 
 _CONTENT_TYPE: Final = b"content-type"
@@ -44,7 +46,7 @@ _Key = tuple[str | None, bytes, bytes]
 
 
 class KnownBodies:
-    """Bodies of requests that were validated, each with the question that it means; at most 16 MiB of them.
+    """Bodies of requests that were validated, each with the question that it means; at most 4 MiB of them.
 
     What a body means depends on its bytes, its content type and the project that its sender is bound to, never on the
     memory: nothing gets stale.
