@@ -194,7 +194,8 @@ async def test_a_killed_backup_has_no_name_and_leaves_nothing(tmp_path: Path) ->
             process.wait()
             for backup in list_backups(folder):
                 verify_backup(folder / backup.name)
-        (folder / "cofio-20200101T000000.000Z.part").write_bytes(b"half")
+        for suffix in (".part", ".copy", ".copy-journal", ".copy-wal", ".copy-shm"):
+            (folder / f"cofio-20200101T000000.000Z{suffix}").write_bytes(b"half")
         await asyncio.to_thread(create_backup, store, folder, keep=1)
     assert {path.name for path in folder.iterdir()} - {archives.LOCK_NAME} == {
         backup.name for backup in list_backups(folder)

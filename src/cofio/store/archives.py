@@ -28,7 +28,7 @@ from cofio.errors import BackupUnderWay, DamagedBackup, NotFound, Unavailable
 SUFFIX: Final = ".sqlite3.zst"
 LOCK_NAME: Final = "backups.lock"
 # What is not finished has another name, and is removed by the next who makes a backup.
-UNFINISHED: Final = (".part", ".copy", ".copy-journal")
+UNFINISHED: Final = (".part", ".copy", ".copy-journal", ".copy-wal", ".copy-shm")
 
 COMPRESSION: Final = 3  # vectors hardly shrink at any level
 STEP_PAGES: Final = 2048  # 8 MiB: a step of some milliseconds, so that a backup can be left between two
