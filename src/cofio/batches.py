@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Any, Final
@@ -55,13 +55,15 @@ async def operation(runtime: Runtime, operation_id: str, *, project: str | None 
     return await operations.read_operation(runtime.database, operation_id, project)
 
 
-async def watch(runtime: Runtime, operation_id: str) -> AsyncIterator[Operation]:
-    """The operation now, and again whenever it has moved on, until it is finished; raises `NotFound`.
+async def watch(
+    runtime: Runtime, operation_id: str, *, wanted: Callable[[], bool] = lambda: True
+) -> AsyncIterator[Operation]:
+    """The operation now, and again whenever it has moved on, until it is finished or not `wanted`; raises `NotFound`.
 
     A process that was told to stop lets its watchers go: they can watch the next one.
     """
     last: Operation | None = None
-    while last is None or (last.finished_at is None and not runtime.draining.is_set()):
+    while wanted() and (last is None or (last.finished_at is None and not runtime.draining.is_set())):
         current = await operations.read_operation(runtime.database, operation_id)
         if current != last:
             yield current

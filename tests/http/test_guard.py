@@ -169,6 +169,23 @@ async def test_expired_and_revoked_keys_are_refused_alike(tmp_path: Path) -> Non
         assert len(set(told)) == 1
 
 
+async def test_a_stream_of_events_ends_when_its_key_is_revoked(tmp_path: Path) -> None:
+    chosen = Settings(data_dir=tmp_path / "store", ingest_rate="")
+    key, text = create_key(keys_path(chosen), name="", permissions=frozenset({Permission.INGEST}))
+    other = header(chosen, Permission.INGEST)
+    many = [{**MEETING, "title": f"Hangar {i}"} for i in range(100)]
+    async with open_runtime(chosen, HashEncoder()) as runtime, client(chosen, runtime) as asked:
+        accepted = await asked.post("/ingest", json={"meetings": many}, headers={"X-API-Key": text})
+        assert accepted.status_code == 202, accepted.text
+        url = accepted.json()["status_url"]
+        events = asyncio.create_task(asked.get(f"{url}/events", headers={"X-API-Key": text}))
+        revoke_key(keys_path(chosen), key.key_id)
+        told = (await events).text
+        left = (await asked.get(url, headers=other)).json()
+    assert "event: finished" not in told
+    assert left["finished_at"] is None, "the batch was done before the stream could end"
+
+
 async def test_a_large_body_is_not_read_before_the_key(tmp_path: Path) -> None:
     async with keyed(tmp_path) as (asked, _, _):
 

@@ -243,6 +243,40 @@ async def test_ids_files_and_headers_of_all_kinds_are_told_to_be_none(
 
 
 @in_one_loop
+@pytest.mark.parametrize("kind", ["sql", "path", "crlf"])
+async def test_only_the_named_project_and_speaker_are_exported_and_erased(
+    client: httpx.AsyncClient, kind: str
+) -> None:
+    name = ALL[kind][:120]
+    meeting = {
+        "title": "Depot",
+        "transcript": [
+            {"speaker": name, "text": "The tarpaulin is torn."},
+            {"speaker": "Ann", "text": "Then we sew it up."},
+        ],
+        "project": name,
+    }
+    receipt = (await client.post("/ingest", json=meeting)).json()
+    told = await client.get("/admin/export", params={"project": name})
+    lines = [json.loads(line) for line in told.text.splitlines()]
+    assert [line["title"] for line in lines if line["kind"] == "meeting"] == ["Depot"]
+    assert (await client.get("/admin/export", params={"project": f"{name}?"})).text.count('"meeting"') == 0
+    segment = quote(plain_text(name), safe="")  # what is in no stored name leads nowhere
+    speaker = (await client.get(f"/api/v2/meetings/{receipt['meeting_id']}")).json()["participants"][0]
+    if speaker != "Ann":  # a name of markup alone is no name
+        erased = await client.delete(f"/admin/speakers/{quote(speaker, safe='')}", params={"project": name})
+        assert erased.status_code == 200, erased.text
+        assert erased.json()["meetings_changed"] == 1
+    assert _contents(await _asked(client, "tarpaulin", filters={"project": name})) == ["Then we sew it up."]
+    erased = await client.delete(f"/admin/projects/{segment}")
+    assert erased.status_code == 200, erased.text
+    assert erased.json()["meetings_deleted"] == 1
+    assert (await client.delete(f"/admin/projects/{segment}")).status_code == 404
+    for entry in (await client.get("/admin/audit")).json()["entries"]:
+        assert name not in map(str, entry.values())
+
+
+@in_one_loop
 @pytest.mark.parametrize("kind", ALL)
 async def test_uploads_of_all_names(client: httpx.AsyncClient, kind: str) -> None:
     name = ALL[kind][:120]

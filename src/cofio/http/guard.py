@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from cofio.access.callers import ANYONE, NOBODY, Caller, Permission
 from cofio.access.gate import Gate, is_loopback
 from cofio.errors import CofioError, Forbidden, Unauthenticated
 from cofio.http.problems import NoSuchRoute, describe, problem
-from cofio.http.state import CALLER
+from cofio.http.state import CALLER, STILL_ADMITTED
 from cofio.settings import Settings
 
 # What each route needs. What is not listed needs an admin: a new route is closed until somebody writes it down here.
@@ -86,7 +87,15 @@ class Guard:
             response = problem(refusal, path=scope["path"], request_id=scope["request_id"], headers=headers)
             await response(scope, receive, send)
             return
+        scope[STILL_ADMITTED] = partial(self._still_admits, scope, needed)
         await self.app(scope, receive, send)
+
+    def _still_admits(self, scope: Scope, needed: Permission | None) -> bool:
+        try:
+            self._admitted(scope, needed)
+        except (Unauthenticated, Forbidden):
+            return False
+        return True
 
     def _admitted(self, scope: Scope, needed: Permission | None) -> Caller:
         if needed is None:

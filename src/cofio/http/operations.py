@@ -12,7 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from cofio import batches
 from cofio.errors import NotFound, Unavailable
 from cofio.http.problems import describe
-from cofio.http.state import OpenRuntime, Sender
+from cofio.http.state import OpenRuntime, Sender, StillAdmitted
 from cofio.http.wire import answer, to_json
 from cofio.records import Operation
 
@@ -44,16 +44,18 @@ async def get_operation(operation: KnownOperation) -> Response:
     description=(
         "An event `progress` whenever something changed, its `results` holding only the meetings that were "
         "done since the event before; at the end one event `finished` with all results. Comments keep the "
-        "connection alive in between."
+        "connection alive in between. When the key is revoked or expires, the stream ends."
     ),
     response_class=EventSourceResponse,
     responses=describe(NotFound, Unavailable),
 )
-async def stream_operation(runtime: OpenRuntime, operation: KnownOperation) -> AsyncIterator[ServerSentEvent]:
-    """The batch whenever it changed, until it is finished."""
+async def stream_operation(
+    runtime: OpenRuntime, operation: KnownOperation, still_admitted: StillAdmitted
+) -> AsyncIterator[ServerSentEvent]:
+    """The batch whenever it changed, until it is finished or the sender is no longer let in."""
     told: set[int] = set()
     number = 0
-    async for current in batches.watch(runtime, operation.operation_id):
+    async for current in batches.watch(runtime, operation.operation_id, wanted=still_admitted):
         number += 1
         if current.finished_at is not None:
             event, news = "finished", current

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Final, TypedDict
 
 from fastapi import Depends, Request
@@ -9,7 +10,9 @@ from fastapi import Depends, Request
 from cofio.access.callers import Caller
 from cofio.runtime import Runtime
 
-CALLER: Final = "cofio.caller"  # its key in the scope of a request
+# Their keys in the scope of a request.
+CALLER: Final = "cofio.caller"
+STILL_ADMITTED: Final = "cofio.still_admitted"
 
 
 class State(TypedDict):
@@ -31,6 +34,15 @@ async def _caller(request: Request) -> Caller:
 OpenRuntime = Annotated[Runtime, Depends(_runtime)]
 # Who sends the request, as `http/guard.py` found out before anything else read it.
 Sender = Annotated[Caller, Depends(_caller)]
+
+
+async def _still_admitted(request: Request) -> Callable[[], bool]:
+    asked: Callable[[], bool] = request.scope[STILL_ADMITTED]
+    return asked
+
+
+# Whether the sender would be let in again now: an answer that takes minutes ends when its key is revoked.
+StillAdmitted = Annotated[Callable[[], bool], Depends(_still_admitted)]
 
 
 async def _actor(sender: Sender) -> str:
