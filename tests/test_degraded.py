@@ -132,15 +132,17 @@ async def test_a_hanging_engine_is_done_without_and_replaced(tmp_path: Path) -> 
         ready = await asked.get("/health/ready")
         assert ready.status_code == 200
         assert ready.json()["status"] == "degraded"
-        assert "did not answer" in ready.json()["reasons"]["vector_store"]
+        assert ready.json()["reasons"]["vector_store"] == "The vector store does not answer."
         detailed = (await asked.get("/health/detailed")).json()
-        assert {part["name"]: part["status"] for part in detailed["components"]} == {
-            "database": "ok",
-            "vector_store": "degraded",
-            "encoder": "ok",
-            "graph": "ok",
-            "cache": "ok",
+        parts = {part["name"]: part for part in detailed["components"]}
+        assert {name: part["status"] for name, part in parts.items()}.items() >= {
+            ("database", "ok"),
+            ("vector_store", "degraded"),
+            ("encoder", "ok"),
+            ("graph", "ok"),
+            ("cache", "ok"),
         }
+        assert "did not answer" in parts["vector_store"]["error"]
         assert "cofio_index_breaker_open 1.0" in (await asked.get("/metrics")).text
         # The answer that was given before the outage is still right, and so is the one that is found now.
         same = await asked.post(PATH, json={**QUESTION, "limit_per_level": 20})

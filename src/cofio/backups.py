@@ -20,8 +20,8 @@ import structlog
 from cofio.data_dir import DATABASE_NAME, GRAPH_NAME, VECTORS_NAME, held
 from cofio.errors import DamagedBackup, InvalidInput, StoreTooNew, Unavailable
 from cofio.store.archives import (
-    SUFFIX,
     Manifest,
+    archives_in,
     connect,
     count,
     extract,
@@ -68,7 +68,7 @@ def create_backup(data_dir: Path, folder: Path, *, keep: int | None = None) -> B
     archive = write_archive(data_dir / DATABASE_NAME, folder)
     if keep is not None:
         # The one just made stays, also where the clock was set back and the others bear later dates.
-        for old in [other for other in _archives(folder) if other != archive][keep - 1 :]:
+        for old in [other for other in archives_in(folder) if other != archive][keep - 1 :]:
             old.unlink()
         sync(folder)
     return _described(archive)
@@ -76,7 +76,7 @@ def create_backup(data_dir: Path, folder: Path, *, keep: int | None = None) -> B
 
 def list_backups(folder: Path) -> tuple[Backup, ...]:
     """The backups in `folder`, the newest first; those that cannot be read are told too."""
-    return tuple(_described(archive) for archive in _archives(folder))
+    return tuple(_described(archive) for archive in archives_in(folder))
 
 
 def verify_backup(archive: Path) -> Verification:
@@ -187,11 +187,6 @@ def _extracted(archive: Path, target: Path) -> Verification:
             )
         ),
     )
-
-
-def _archives(folder: Path) -> list[Path]:
-    """The newest first: their names begin with the time."""
-    return sorted(folder.glob(f"cofio-*{SUFFIX}"), reverse=True)
 
 
 def _described(archive: Path) -> Backup:

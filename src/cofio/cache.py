@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from cachetools import TTLCache
 
 from cofio.records import Question
+from cofio.telemetry.metrics import CACHE_EVENTS
+
+# `labels` looks a child up under a lock each time, and a cached answer takes less than .2 ms in all.
+_HIT, _MISS, _EVICTED = (CACHE_EVENTS.labels(event) for event in ("hits", "misses", "evictions"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,7 @@ class _Counted(TTLCache[Question, bytes]):
 
     def popitem(self) -> tuple[Question, bytes]:
         self.evictions += 1
+        _EVICTED.inc()
         return super().popitem()
 
 
@@ -54,6 +59,7 @@ class AnswerCache:
             answer = self._find(question, version)
             if answer is None:
                 self._misses += 1
+                _MISS.inc()
             return answer
 
     def get_if_there(self, question: Question, version: int) -> bytes | None:
@@ -97,4 +103,5 @@ class AnswerCache:
         answer = self._answers.get(question) if version == self._version else None
         if answer is not None:
             self._hits += 1
+            _HIT.inc()
         return answer

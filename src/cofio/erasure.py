@@ -35,7 +35,7 @@ from cofio.store.database import queries
 from cofio.store.erasure import StillNamed
 from cofio.store.meetings import KeptMeeting, delete_meeting, kept_meeting, save_meeting
 from cofio.store.pseudonyms import in_pseudonyms, pseudonym
-from cofio.telemetry import Stages
+from cofio.telemetry.stages import Stages
 
 # Whoever erases waits so long for the index's files to be rid of it; more is done behind the answer.
 PURGE_WAIT_S: Final = 30.0

@@ -43,6 +43,8 @@ class UnreadableTranscript(InvalidInput):
     """The transcript cannot be read."""
 
     code = "unreadable_transcript"
+    read_as: str | None = None
+    """The format that it was read as, if one was found."""
 
 
 class EmptyTranscript(UnreadableTranscript):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import orjson
+import structlog
 
-from cofio.errors import InvalidInput
+from cofio.errors import CofioError, InvalidInput, UnreadableTranscript
 from cofio.memories import MeetingMemories, named_id
 from cofio.memorise import memorise
 from cofio.records import SEMANTIC_DIMENSIONS, Episode, Float32s, MeetingInput, Receipt, Transcript
@@ -24,12 +27,15 @@ from cofio.store.meetings import (
     save_meeting,
     stored_meeting,
 )
-from cofio.telemetry import INGESTED_MEETINGS, Stages
+from cofio.telemetry.metrics import INGEST_FAILURES, INGEST_SECONDS, INGESTED_MEETINGS
+from cofio.telemetry.stages import Stages
 from cofio.text.clean import clean_text, plain_text
 from cofio.text.concepts import possible_keys
 from cofio.text.extract import episodes as extract_episodes
 from cofio.text.extract import is_document
-from cofio.text.parse import parse_transcript
+from cofio.text.parse import FORMATS, parse_transcript
+
+_log: Final = structlog.get_logger(__name__)
 
 # How many open questions of earlier meetings a new meeting is searched for answers to, the latest first.
 OPEN_QUESTIONS: Final = 500
@@ -48,19 +54,64 @@ async def ingest(
     utterance. `on_encoded` is told of every text that was encoded. Without `settle` the meeting is stored, but
     graph and vector index learn of it only by the next `runtime.settle()`: for loading thousands. Raises `UnknownFormat`,
     `UnreadableTranscript`, `EmptyTranscript` or `InvalidInput` for what cannot be taken, and
-    `EncoderUnavailable` if the encoder fails; then nothing was stored.
+    `EncoderUnavailable` if the encoder fails; then nothing was stored. Either way it is counted, timed and logged.
     """
+    started = time.perf_counter()
     stages = Stages("ingest")
-    with stages("parse"):
-        transcript, episodes, meeting = await asyncio.to_thread(_read, meeting)
-        meeting_id = _meeting_id(meeting, transcript)
-        content_hash = content_hash_of(meeting, episodes)
-        ids = _episode_ids(meeting_id, episodes)
+    format = meeting.format if meeting.format in FORMATS else "unknown"
+    try:
+        with stages("parse"):
+            read = await asyncio.to_thread(_read, meeting)
+        format = read.transcript.format
+        receipt = await _remember(runtime, read, stages, on_encoded, settle=settle)
+    except CofioError as error:
+        if isinstance(error, UnreadableTranscript) and error.read_as is not None:
+            format = error.read_as
+        INGEST_FAILURES.labels(format, error.code).inc()
+        _log.info("ingest", outcome=error.code, format=format, stages_ms=stages.ms)
+        raise
+    seconds = time.perf_counter() - started
+    INGEST_SECONDS.observe(seconds)
+    INGESTED_MEETINGS.labels(receipt.outcome, format).inc()
+    _log.info(
+        "ingest",
+        outcome=receipt.outcome,
+        format=format,
+        meeting_id=receipt.meeting_id,
+        added=receipt.added,
+        removed=receipt.removed,
+        duration_ms=round(seconds * 1000, 3),
+        stages_ms=stages.ms,
+    )
+    return receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A meeting as its transcript was read: what the transcript itself knows is filled in."""
+
+    meeting: MeetingInput
+    meeting_id: str
+    transcript: Transcript
+    episodes: tuple[Episode, ...]
+    ids: tuple[str, ...]  # of the episodes
+    content_hash: str
+
+
+async def _remember(
+    runtime: Runtime,
+    read: _Read,
+    stages: Stages,
+    on_encoded: Callable[[int], None] | None,
+    *,
+    settle: bool,
+) -> Receipt:
+    meeting, meeting_id, transcript, ids = read.meeting, read.meeting_id, read.transcript, read.ids
     async with runtime.exclusive(meeting_id):
         with stages("look_up"):
             stored = await stored_meeting(runtime.database, meeting_id)
         earlier = stored is not None and set(ids) < stored.vectors.keys() and meeting.external_id is None
-        if stored is not None and (earlier or stored.content_hash == content_hash):
+        if stored is not None and (earlier or stored.content_hash == read.content_hash):
             warnings = transcript.warnings
             if earlier:
                 warnings += ("the stored meeting already holds all of this and more; nothing was changed",)
@@ -68,21 +119,23 @@ async def ingest(
                 runtime, meeting_id, "unchanged", meeting, transcript, warnings, stages, kept=len(ids)
             )
         with stages("encode"):
-            vectors = await _encode(runtime, ids, episodes, stored, on_encoded)
+            vectors = await _encode(runtime, ids, read.episodes, stored, on_encoded)
         memories = await memories_of(
             runtime,
             meeting,
             meeting_id,
             stored.key if stored else None,
             ids,
-            episodes,
+            read.episodes,
             vectors,
             participants=transcript.participants,
             stages=stages,
         )
         with stages("store"):
             await save_meeting(
-                runtime.database, _record(meeting, meeting_id, transcript, content_hash, memories), memories
+                runtime.database,
+                _record(meeting, meeting_id, transcript, read.content_hash, memories),
+                memories,
             )
         with stages("index"):
             indexed = not settle or await runtime.settle(wait_s=runtime.settings.vector_timeout_s)
@@ -104,8 +157,7 @@ async def ingest(
         )  # fmt: skip
 
 
-def _read(meeting: MeetingInput) -> tuple[Transcript, tuple[Episode, ...], MeetingInput]:
-    """The parsed transcript, its episodes, and the meeting with what the transcript itself knows filled in."""
+def _read(meeting: MeetingInput) -> _Read:
     transcript = parse_transcript(meeting.transcript, format=meeting.format)
     title = clean_text(meeting.title) or transcript.title
     if not title:
@@ -113,20 +165,28 @@ def _read(meeting: MeetingInput) -> tuple[Transcript, tuple[Episode, ...], Meeti
     named = dict.fromkeys(
         name for raw in (*meeting.participants, *transcript.participants) if (name := clean_text(raw))
     )
-    return (
-        transcript,
-        extract_episodes(transcript, document_title=title if is_document(transcript) and not named else None),
-        MeetingInput(
-            title=title,
-            transcript=meeting.transcript,
-            participants=tuple(named),
-            date=meeting.date or transcript.date,
-            series=plain_text(meeting.series) or None if meeting.series is not None else None,
-            project=plain_text(meeting.project),
-            format=transcript.format,
-            external_id=plain_text(meeting.external_id) or None if meeting.external_id is not None else None,
-            metadata=meeting.metadata,
-        ),
+    episodes = extract_episodes(
+        transcript, document_title=title if is_document(transcript) and not named else None
+    )
+    meeting = MeetingInput(
+        title=title,
+        transcript=meeting.transcript,
+        participants=tuple(named),
+        date=meeting.date or transcript.date,
+        series=plain_text(meeting.series) or None if meeting.series is not None else None,
+        project=plain_text(meeting.project),
+        format=transcript.format,
+        external_id=plain_text(meeting.external_id) or None if meeting.external_id is not None else None,
+        metadata=meeting.metadata,
+    )
+    meeting_id = _meeting_id(meeting, transcript)
+    return _Read(
+        meeting=meeting,
+        meeting_id=meeting_id,
+        transcript=transcript,
+        episodes=episodes,
+        ids=_episode_ids(meeting_id, episodes),
+        content_hash=content_hash_of(meeting, episodes),
     )
 
 
@@ -253,7 +313,6 @@ async def _receipt(
     kept: int = 0,
     removed: int = 0,
 ) -> Receipt:
-    INGESTED_MEETINGS.labels(outcome, transcript.format).inc()
     held = await meeting_holdings(runtime.database, meeting_id)
     return Receipt(
         meeting_id=meeting_id,

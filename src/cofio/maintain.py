@@ -143,10 +143,8 @@ async def rebuild(runtime: Runtime) -> Diagnosis:
 
     Raises `VectorStoreUnavailable`, with the rest still owed.
     """
-    await runtime.index.clear()
-    await runtime.outbox.owe_everything()
     await runtime.live.reload()
-    await runtime.outbox.pay()
+    await runtime.rebuild_index()
     return await doctor(runtime, repair=False)
 
 

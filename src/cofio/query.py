@@ -15,7 +15,7 @@ import structlog
 
 from cofio import explain
 from cofio.cue import Cue, read_cue
-from cofio.errors import EncoderUnavailable, VectorStoreUnavailable
+from cofio.errors import CofioError, EncoderUnavailable, VectorStoreUnavailable
 from cofio.find import CONCEPTS, Findings, Outside, find, outside_of
 from cofio.graph.bridges import Link
 from cofio.graph.csr import MemoryGraph
@@ -41,7 +41,8 @@ from cofio.runtime import Runtime
 from cofio.store.pseudonyms import in_pseudonyms
 from cofio.store.recalled import Shown, shown, stored_memories
 from cofio.store.vectors import Hit
-from cofio.telemetry import DEGRADED_ANSWERS, Stages
+from cofio.telemetry.metrics import DEGRADED_ANSWERS, QUERY_SECONDS
+from cofio.telemetry.stages import Stages
 from cofio.text.features import FEATURES, query_features
 
 _log = structlog.get_logger(__name__)
@@ -68,10 +69,41 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
     """The answer to `question` from the memory as it is now.
 
     Equal questions on an equal memory have equal answers. Where the encoder or the vector store does not answer, the
-    answer is found without it and says so. Raises `Overloaded` when too many questions wait for the encoder.
+    answer is found without it and says so. Raises `Overloaded` when too many questions wait for the encoder. Either
+    way it is counted, timed and logged, without a word of the question or the answer.
     """
     started = time.perf_counter()
     stages = Stages("query")
+    try:
+        found, missing = await _recall(runtime, question, stages)
+    except CofioError as error:
+        _log.info("query", outcome=error.code, stages_ms=stages.ms)
+        raise
+    seconds = time.perf_counter() - started
+    QUERY_SECONDS.observe(seconds)
+    for part in missing:
+        DEGRADED_ANSWERS.labels(part.code).inc()
+    answer = dataclasses.replace(
+        found,
+        degraded=bool(missing),
+        missing=missing,
+        processing_time_ms=round(seconds * 1000, 3),
+        stages_ms=stages.ms,
+    )
+    _log.info(
+        "query",
+        outcome="degraded" if missing else "answered",
+        missing=[part.code for part in missing],
+        results=answer.total_results,
+        confidence=answer.confidence,
+        duration_ms=answer.processing_time_ms,
+        stages_ms=answer.stages_ms,
+    )
+    return answer
+
+
+async def _recall(runtime: Runtime, question: Question, stages: Stages) -> tuple[Answer, tuple[Missing, ...]]:
+    """The answer but for its marks and times, and what did not answer on the way."""
     graph = runtime.live.current
     with stages("prepare"):
         bounds, outside, cue = await asyncio.to_thread(_prepare, graph, question)
@@ -92,16 +124,7 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
         with stages("assemble"):
             return _assemble(graph, question, features, findings, ids, stored)
 
-    answered = await asyncio.to_thread(answer)
-    for part in nearest.missing:
-        DEGRADED_ANSWERS.labels(part.code).inc()
-    return dataclasses.replace(
-        answered,
-        degraded=bool(nearest.missing),
-        missing=nearest.missing,
-        processing_time_ms=_ms_since(started),
-        stages_ms=stages.ms,
-    )
+    return await asyncio.to_thread(answer), nearest.missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,7 +327,3 @@ def _connecting(graph: MemoryGraph, link: Link, ids: Mapping[int, str]) -> tuple
 
 def _classify(strength: float) -> str:
     return "core" if strength >= CORE else "contextual" if strength >= CONTEXTUAL else "peripheral"
-
-
-def _ms_since(started: float) -> float:
-    return round((time.perf_counter() - started) * 1000, 3)

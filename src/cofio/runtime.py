@@ -21,6 +21,7 @@ from cofio.embed.onnx import OnnxEncoder, TextEncoder
 from cofio.errors import InvalidSettings, StoreInUse, StoreUnavailable, Unavailable, VectorStoreUnavailable
 from cofio.livegraph import LiveGraph
 from cofio.records import VECTOR_DIMENSIONS, Filters, Level
+from cofio.resources import DiskWatch
 from cofio.settings import Settings
 from cofio.store.breaker import Breaker
 from cofio.store.database import PURGE_OWED, RESTORED, Database, queries
@@ -53,7 +54,8 @@ class Runtime:
 
     `writing` holds a lock a meeting for as long as somebody writes it or waits to, so that its ingests take turns, and
     `turns` does the same among the processes that share the data directory; `batch_waiting` wakes the worker of
-    `cofio.batches`; `draining` is set when the process was told to stop; `behind` holds what goes on although nobody
+    `cofio.batches`; `draining` is set when the process was told to stop, `rebuilding` while the
+    vector index is made anew; `disk` knows what the stores take there; `behind` holds what goes on although nobody
     waits for it any more.
     """
 
@@ -67,9 +69,11 @@ class Runtime:
     cache: AnswerCache
     outbox: Outbox
     turns: Turns
+    disk: DiskWatch
     writing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    rebuilding: asyncio.Event = field(default_factory=asyncio.Event)
     purging: asyncio.Lock = field(default_factory=asyncio.Lock)
     behind: set[asyncio.Task[bool]] = field(default_factory=set)
 
@@ -108,8 +112,7 @@ class Runtime:
         """
         await self.index.ready()
         if await self.database.fact(RESTORED) is not None:
-            await self.index.clear()  # it is of the truth that was here before
-            await self.outbox.owe_everything()
+            await self.rebuild_index()  # it is of the truth that was here before
         await self.outbox.doubt()
         await self.outbox.pay()
         if await self._index_differs():
@@ -125,6 +128,19 @@ class Runtime:
         except TimeoutError as error:
             raise VectorStoreUnavailable("The vector store answers too slowly.") from error
         self.breaker.close()
+
+    async def rebuild_index(self) -> None:
+        """The vector index was emptied and holds the truth again; nobody should ask this process meanwhile.
+
+        Raises `VectorStoreUnavailable`, with the rest still owed.
+        """
+        self.rebuilding.set()
+        try:
+            await self.index.clear()
+            await self.outbox.owe_everything()
+            await self.outbox.pay()
+        finally:
+            self.rebuilding.clear()
 
     async def forget_deleted(self) -> bool:
         """Nothing that was deleted before is left in the graph, its snapshot, the cache and the database's log.
@@ -224,6 +240,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             live=live,
             outbox=outbox,
             turns=turns,
+            disk=DiskWatch(settings),
             cache=AnswerCache(
                 entries=settings.cache_entries, max_bytes=settings.cache_bytes, ttl_s=settings.cache_ttl_s
             ),

@@ -183,6 +183,34 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         default=None, description="Key that commands with --url send to the service."
     )
+    degraded_memory_share: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Share of the container's or machine's memory in use beyond which /health/detailed says degraded.",
+    )
+    degraded_disk_free_bytes: int = Field(
+        default=1024 * 1024 * 1024,
+        ge=0,
+        description="Bytes free for the stores or backups below which /health/detailed says degraded.",
+    )
+    degraded_queue_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Share of max_pending_queries waiting beyond which /health/detailed says degraded.",
+    )
+    degraded_error_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of the last five minutes' requests answered with 5xx beyond which /health/detailed says degraded.",
+    )
+    degraded_index_debt: int = Field(
+        default=5000,
+        ge=0,
+        description="Writes owed to the vector index beyond which health says degraded.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe level that is logged."
     )

@@ -22,7 +22,7 @@ from cofio.settings import Settings
 from cofio.store.database import queries
 from cofio.store.exports import Export, ExportedMeeting, check_export, read_meetings
 from cofio.store.meetings import save_meeting, stored_meeting
-from cofio.telemetry import Stages
+from cofio.telemetry.stages import Stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,8 @@ from cofio.serving import (
     settle_down,
 )
 from cofio.settings import Settings
-from cofio.telemetry import configure_logging
+from cofio.telemetry.exposition import counted_together, forget_all_but
+from cofio.telemetry.logs import configure_logging
 
 # A worker that does not say for so long that it lives is killed and replaced.
 SILENCE_S: Final = 30
@@ -55,7 +56,7 @@ def serve(settings: Settings, *, load: Path | None, example: str, console: Conso
         workers=settings.workers,
         timeout_worker_healthcheck=SILENCE_S,
     )
-    with config.bind_socket() as listening:
+    with counted_together(), config.bind_socket() as listening:
         workers = _Workers(config, [listening], lambda: announce(settings, gate, example, console))
         workers.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
@@ -113,7 +114,7 @@ def _end_with_parent() -> None:
 
 
 class _Workers(Multiprocess):
-    """Calls `on_ready` once all workers listen."""
+    """Calls `on_ready` once all workers listen; of one that has ended the metrics tell no more what it is doing."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[Any], on_ready: Callable[[], None]) -> None:
         super().__init__(config, sockets)
@@ -121,6 +122,7 @@ class _Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         super().keep_subprocess_alive()
+        forget_all_but({worker.pid for worker in self.processes if worker.pid is not None})
         if self._on_ready is not None and all(worker.is_ready() for worker in self.processes):
             self._on_ready()
             self._on_ready = None

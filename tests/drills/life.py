@@ -28,7 +28,7 @@ from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.store import operations
 from cofio.store.vectors_edge import EdgeIndex
-from cofio.telemetry import configure_logging
+from cofio.telemetry.logs import configure_logging
 from drills import broken
 from drills.faults import ACKNOWLEDGED, ACKNOWLEDGING, Fault, Points
 from drills.meetings import EDITIONS, meeting, meeting_id

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cofio import serving
 from cofio.embed.onnx import OnnxEncoder
-from cofio.telemetry import configure_logging
+from cofio.telemetry.logs import configure_logging
 from drills.faults import Fault, Points
 from drills.life import ENGINE_MARK, hurry, settings
 

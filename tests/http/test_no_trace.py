@@ -17,7 +17,7 @@ from keyed import header
 from cofio.access.callers import Permission
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
-from cofio.telemetry import configure_logging
+from cofio.telemetry.logs import configure_logging
 
 QUERY: Final = "/api/v2/query"
 SAID: Final = "Xylographer"

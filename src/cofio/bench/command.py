@@ -25,7 +25,7 @@ from cofio.bench.bench import Bench
 from cofio.bench.results import Findings, Measured, Part, cpu_model, load, versions
 from cofio.errors import InvalidInput
 from cofio.provenance import commit
-from cofio.telemetry import configure_logging
+from cofio.telemetry.logs import configure_logging
 
 CACHE: Final = platformdirs.user_cache_path("cofio") / "bench"
 SIZES: Final = (10_000, 100_000)

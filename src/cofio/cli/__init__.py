@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "eval": "Measure recall on labelled meetings.",
     "bench": "Measure speed, beside what else one could take; exits with 1 where results differ.",
     "settings": "Print every setting as a table in Markdown.",
+    "metrics": "Print every metric as a table in Markdown.",
     "version": "Print the version.",
 }
 

@@ -15,7 +15,7 @@ from cofio.cli.terminal import SOME_FAILED, out
 from cofio.client import connect
 from cofio.data_dir import backup_dir
 from cofio.settings import Settings, load_settings
-from cofio.telemetry import configure_logging
+from cofio.telemetry.logs import configure_logging
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, list, verify and restore backups.")
 

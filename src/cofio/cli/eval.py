@@ -15,7 +15,7 @@ from cofio.eval.command import CACHE, as_json, evaluate, shortfalls, show
 from cofio.eval.datasets import read_dataset, read_samples
 from cofio.eval.harness import AskedOf
 from cofio.settings import load_settings
-from cofio.telemetry import configure_logging
+from cofio.telemetry.logs import configure_logging
 
 app = typer.Typer(add_completion=False)
 

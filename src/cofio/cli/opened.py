@@ -9,7 +9,7 @@ import uvloop
 
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
-from cofio.telemetry import configure_logging
+from cofio.telemetry.logs import configure_logging
 
 Result = TypeVar("Result")
 

@@ -14,7 +14,7 @@ from cofio import workers as worker_group
 from cofio.cli.options import DataDir, ModelDir
 from cofio.cli.terminal import err
 from cofio.settings import load_settings
-from cofio.telemetry import configure_logging
+from cofio.telemetry.logs import configure_logging
 
 app = typer.Typer(add_completion=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import numpy as np
 from cofio.embed.onnx import Load, TextEncoder
 from cofio.errors import EncoderUnavailable, InvalidVector, Overloaded
 from cofio.records import Float32s
+from cofio.telemetry.metrics import ENCODER_BATCH_SECONDS, ENCODER_BATCH_TEXTS
 from cofio.vector_rules import are_unit
 
 # So many calls for questions in a row while an import waits; then one of its pieces has its turn, so that a storm of
@@ -24,6 +26,7 @@ PASSES: Final = 4
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     texts: Sequence[str]
+    urgent: bool
     done: asyncio.Future[Float32s]
 
 
@@ -41,13 +44,22 @@ class Batcher:
         self._passed = 0
         self._work = asyncio.Condition()
         self._closing = False
+        self.last_call_s: float | None = None
+        """Seconds of the last call of the encoder that succeeded; None before the first."""
+        self.last_failure: str | None = None
+        """Why the last call failed; None if it did not."""
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="encode")
         self._workers = [asyncio.create_task(self._run(), name=f"encode-{i}") for i in range(workers)]
 
     @property
-    def pending(self) -> int:
-        """How many texts wait to be encoded."""
-        return sum(_waiting(lane) for lane in (self._urgent, *self._imports))
+    def pending_questions(self) -> int:
+        """How many urgent texts wait to be encoded."""
+        return _waiting(self._urgent)
+
+    @property
+    def pending_imports(self) -> int:
+        """How many other texts wait to be encoded."""
+        return sum(map(_waiting, self._imports))
 
     async def encode(
         self, texts: Sequence[str], *, urgent: bool, on_progress: Callable[[int], None] | None = None
@@ -65,7 +77,7 @@ class Batcher:
             raise Overloaded("Too many questions wait for the encoder; try again in a second.")
         pieces = [texts] if urgent else list(_pieces(texts, self._encoder.load))
         loop = asyncio.get_running_loop()
-        jobs = [_Job(piece, loop.create_future()) for piece in pieces]
+        jobs = [_Job(piece, urgent, loop.create_future()) for piece in pieces]
         for job in jobs:
             if on_progress is not None:
                 job.done.add_done_callback(_reporter(on_progress, len(job.texts)))
@@ -111,6 +123,7 @@ class Batcher:
             if not jobs:
                 continue
             texts = [text for job in jobs for text in job.texts]
+            started = time.perf_counter()
             try:
                 vectors = await loop.run_in_executor(self._threads, _encoded, self._encoder, texts)
             except asyncio.CancelledError:
@@ -119,12 +132,18 @@ class Batcher:
                         job.done.set_exception(EncoderUnavailable("The encoder is shutting down."))
                 raise
             except Exception as error:  # noqa: BLE001  whatever the encoder raised must reach those who wait
+                self.last_failure = EncoderUnavailable.title()
                 for job in jobs:
                     if not job.done.done():
                         failure = EncoderUnavailable("The encoder failed on this text.")
                         failure.__cause__ = error
                         job.done.set_exception(failure)
                 continue
+            self.last_failure = None
+            self.last_call_s = time.perf_counter() - started
+            kind = "question" if jobs[0].urgent else "import"
+            ENCODER_BATCH_TEXTS.labels(kind).observe(len(texts))
+            ENCODER_BATCH_SECONDS.labels(kind).observe(self.last_call_s)
             at = 0
             for job in jobs:
                 if not job.done.done():

@@ -21,7 +21,7 @@ from cofio.records import SEMANTIC_DIMENSIONS, Float32s
 _log = structlog.get_logger(__name__)
 
 MAX_WORD_PIECES: Final = 256  # the reference model's limit; its tokenizer file says 128
-_CUDA: Final = "CUDAExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
 _CPU: Final = "CPUExecutionProvider"
 _OUTPUT: Final = "embedding"
 # TF32 would round what it multiplies to ten bits: a store that was begun on a CPU keeps its vectors on a GPU.
@@ -102,7 +102,7 @@ class OnnxEncoder:
         self.precision: str = precision
         self.provider: str = session.get_providers()[0]
         self.fingerprint: str = fingerprint
-        self._device = "cuda" if self.provider == _CUDA else "cpu"
+        self._device = "cuda" if self.provider == CUDA else "cpu"
         if batching is None:
             batching = _SINGLY if precision == "int8" else ON_GPU if self._device == "cuda" else _ON_CPU
         self._batching = batching
@@ -178,7 +178,7 @@ def _session(graph: Path, precision: Precision, threads: int) -> ort.InferenceSe
     options.log_severity_level = 3
     if threads == 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if precision == "fp32" and _CUDA in ort.get_available_providers() and _has_cuda_driver():
+    if precision == "fp32" and CUDA in ort.get_available_providers() and _has_cuda_driver():
         session = _on_cuda(graph, options)
         if session is not None:
             return session
@@ -192,14 +192,14 @@ def _on_cuda(graph: Path, options: Any) -> ort.InferenceSession | None:
     """
     try:
         session = ort.InferenceSession(
-            str(graph), options, providers=[(_CUDA, _CUDA_OPTIONS), _CPU], enable_fallback=0
+            str(graph), options, providers=[(CUDA, _CUDA_OPTIONS), _CPU], enable_fallback=0
         )
         token = np.ones((1, 1), np.int64)
         session.run([_OUTPUT], {"input_ids": token, "attention_mask": token})
     except _CUDA_ERRORS as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
     else:
-        if session.get_providers()[0] == _CUDA:
+        if session.get_providers()[0] == CUDA:
             return session
         reason = "its libraries did not load"
     _log.warning("cuda_unusable", reason=reason)

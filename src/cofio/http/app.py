@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import cofio
-from cofio import batches
+from cofio import batches, figures
 from cofio.access.gate import Gate, open_gate
 from cofio.http import admin, health, ingest, meetings, memories, operations, problems, query
 from cofio.http.bodies import DecodedBody, SmallJson
@@ -28,7 +28,7 @@ from cofio.http.schemas import BatchRequest, MeetingRequest
 from cofio.http.state import State
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
-from cofio.telemetry import sample_loop_lag
+from cofio.telemetry.lag import sample_loop_lag
 
 _DESCRIPTION: Final = (
     "Meeting transcripts in, memories out: episodes, contexts and concepts that answer and associate. "
@@ -50,6 +50,9 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
             opened = runtime if runtime else await stack.enter_async_context(open_runtime(settings))
             stack.push_async_callback(_stop, asyncio.create_task(sample_loop_lag(), name="loop-lag"))
             stack.push_async_callback(_stop, asyncio.create_task(batches.work(opened), name="batches"))
+            if settings.workers > 1:
+                published = asyncio.create_task(figures.keep_published(opened), name="figures")
+                stack.push_async_callback(_stop, published)
             stack.push_async_callback(_stop, asyncio.create_task(gate.keys.keep_fresh(), name="keys"))
             yield {"runtime": opened}
 

@@ -14,11 +14,11 @@ from cachetools import LRUCache
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cofio import telemetry
 from cofio.access.callers import Caller
 from cofio.http.state import CALLER
 from cofio.records import Question
 from cofio.runtime import Runtime
+from cofio.telemetry.metrics import QUERY_STAGE_SECONDS
 
 CACHE_HEADER: Final = "X-Cofio-Cache"
 MAX_KNOWN_BODY_BYTES: Final = 8 * 1024  # a plain question has some hundreds
@@ -33,7 +33,7 @@ _CONTENT_ENCODING: Final = b"content-encoding"  # such a body is not yet what it
 _HIT_HEADER: Final = (CACHE_HEADER.lower().encode(), b"hit")
 _JSON_HEADER: Final = (_CONTENT_TYPE, b"application/json")
 _TIMES: Final = b',"processing_time_ms":'
-_SECONDS: Final = telemetry.QUERY_STAGE_SECONDS.labels("cache")
+_SECONDS: Final = QUERY_STAGE_SECONDS.labels("cache")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
 import cofio
-from cofio import telemetry
-from cofio.health import ComponentHealth, Status, measure_health, store_figures, worst
+from cofio.figures import publish, read_figures
+from cofio.health import ComponentHealth, Status, measure_health, unready, worst
 from cofio.http.problems import NotReady, describe
 from cofio.http.state import OpenRuntime
 from cofio.http.wire import answer
+from cofio.telemetry.exposition import exposition
 
 router = APIRouter(tags=["health"])
 
@@ -27,7 +29,10 @@ class Alive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """The state of the whole, and of each part by name; `reasons` of the parts that are not `ok`."""
+    """The state of the whole, and of each part by name; `reasons` of the parts that are not `ok`.
+
+    Anybody may ask for it: what the parts themselves said, files and addresses, is for admins.
+    """
 
     status: Status
     version: str
@@ -75,18 +80,13 @@ async def live() -> Response:
     responses={200: {"model": Health}, **describe(NotReady)},
 )
 async def ready(runtime: OpenRuntime) -> Response:
-    """200 if no part is down and the service was not told to stop, else a problem that says why not.
+    """200 if questions can be answered, and the service is neither stopping nor rebuilding its index, else a problem.
 
     Where a part is degraded, `reasons` says why.
     """
-    if runtime.draining.is_set():
-        raise NotReady("The service is stopping; ask another one, or this one when it is back.")
-    parts = await measure_health(runtime, thorough=False)
-    if down := [part for part in parts if part.status == "down"]:
-        # Anybody may ask this: the errors themselves name files and addresses, and are for admins.
-        named = " and ".join(part.name for part in down)
-        raise NotReady(f"Down: {named}. /health/detailed tells why.")
-    return answer(_health(parts))
+    if (reason := await unready(runtime)) is not None:
+        raise NotReady(reason)
+    return answer(_health(await measure_health(runtime, thorough=False)))
 
 
 @router.get(
@@ -96,7 +96,7 @@ async def ready(runtime: OpenRuntime) -> Response:
     responses={200: {"model": DetailedHealth}},
 )
 async def detailed(runtime: OpenRuntime) -> Response:
-    """Each part was used once, the encoder too; `response_ms` is what that took."""
+    """Each part but the encoder was used once; `response_ms` is what that took, of the encoder its last call."""
     parts = await measure_health(runtime)
     return answer(
         DetailedHealth(
@@ -115,6 +115,7 @@ async def detailed(runtime: OpenRuntime) -> Response:
     responses={200: {"content": {"text/plain": {}}}},
 )
 async def metrics(runtime: OpenRuntime) -> Response:
-    """All metrics of this process, the figures of the stores read now."""
-    text, content_type = telemetry.exposition(await store_figures(runtime))
+    """All metrics, of all workers where there are several; the figures of the stores are read now."""
+    await publish(runtime)
+    text, content_type = await asyncio.to_thread(exposition, await read_figures(runtime))
     return Response(text, headers={"Content-Type": content_type})

@@ -26,6 +26,7 @@ from cofio.errors import InvalidSettings
 from cofio.http.problems import RateLimited, problem
 from cofio.http.state import CALLER
 from cofio.settings import Settings
+from cofio.telemetry.metrics import RATE_LIMITED, RATE_STORAGE_FAILURES
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -73,6 +74,7 @@ class Rates:
             try:
                 return await asyncio.to_thread(_count, self._shared, limits, kind, client)
             except StorageError as error:
+                RATE_STORAGE_FAILURES.inc()
                 self._retry_at = time.monotonic() + _REDIS_PAUSE_S
                 reason = type(error.storage_error).__name__
                 _log.warning("rates_not_shared", reason=reason, retry_s=_REDIS_PAUSE_S)
@@ -105,6 +107,7 @@ class RateLimits:
         standing = await self._rates.count(limits, kind, _client(scope))
         headers = standing.headers()
         if not standing.allowed:
+            RATE_LIMITED.labels(kind).inc()
             wait_s = max(1, math.ceil(standing.resets_at - time.time()))
             refusal = RateLimited(f"At most {standing.limit} are allowed. Try again in {wait_s} s.")
             response = problem(

@@ -12,8 +12,9 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cofio import telemetry
 from cofio.http.problems import BodyTooLarge, problem
+from cofio.telemetry.metrics import ACTIVE_REQUESTS
+from cofio.telemetry.requests import request_answered
 
 # Only ingest takes large bodies; a query of a thousand characters fits in a small one.
 LARGE_BODIES: Final = frozenset({"/ingest"})
@@ -58,12 +59,12 @@ class Observed:
             await send(message)
 
         started = time.perf_counter()
-        telemetry.ACTIVE_REQUESTS.inc()
+        ACTIVE_REQUESTS.inc()
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            telemetry.ACTIVE_REQUESTS.dec()
-            telemetry.request_answered(
+            ACTIVE_REQUESTS.dec()
+            request_answered(
                 method=scope["method"] if scope["method"] in _METHODS else "OTHER",
                 endpoint=getattr(scope.get("route"), "path", "unmatched"),
                 status=status,

@@ -35,6 +35,7 @@ from cofio.errors import (
     Unavailable,
 )
 from cofio.http.headers import SECURITY_HEADERS
+from cofio.telemetry.metrics import PROBLEMS
 
 MEDIA_TYPE: Final = "application/problem+json"
 _log: Final = structlog.get_logger(__name__)
@@ -260,7 +261,8 @@ def mapped(kind: type[CofioError]) -> Mapped:
 def problem(
     error: CofioError, *, path: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The response that tells `error`."""
+    """The response that tells `error`, which is counted."""
+    PROBLEMS.labels(error.code).inc()
     told = mapped(type(error))
     body: dict[str, object] = {
         "type": f"urn:cofio:problem:{error.code}",

@@ -122,6 +122,11 @@ def write_archive(database: Path, folder: Path, *, note: str = "") -> Path:
     return finished
 
 
+def archives_in(folder: Path) -> list[Path]:
+    """The backups in a folder, the newest first: their names begin with the time."""
+    return sorted(folder.glob(f"cofio-*{SUFFIX}"), reverse=True)
+
+
 def nameless_copy(database: Path, folder: Path) -> sqlite3.Connection:
     """A connection to a copy of the database as it is now. The copy lies in `folder`, but no name leads to it.
 

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from cofio.errors import VectorStoreUnavailable
+from cofio.telemetry.metrics import INDEX_BREAKER_OPENINGS
 
 # One failure may be an engine that died and is there again with the next call; three in a row are none.
 FAILURES: Final = 3
@@ -33,7 +34,6 @@ class Breaker:
         self._opened = asyncio.Event()
         self.reason: str | None = None
         """Why it is open, None while it is closed."""
-        self.times_opened = 0
 
     @contextlib.asynccontextmanager
     async def calling(self, wait_s: float | None = None) -> AsyncIterator[None]:
@@ -61,7 +61,7 @@ class Breaker:
     def open(self, reason: str) -> None:
         """No call goes through any more."""
         if self.reason is None:
-            self.times_opened += 1
+            INDEX_BREAKER_OPENINGS.inc()
             _log.warning("vector_store_left_alone", reason=reason)
         self.reason = reason
         self._opened.set()

@@ -49,6 +49,12 @@ async def unfinished_operations(database: Database) -> tuple[str, ...]:
         return tuple([row["operation_id"] async for row in queries.unfinished_operations(connection)])
 
 
+async def pending_meetings(database: Database) -> int:
+    """How many meetings of all operations are still to be ingested."""
+    (row,) = await database.rows(queries.pending_meetings)
+    return int(row[0])
+
+
 async def start_operation(database: Database, operation_id: str) -> None:
     """The operation is running."""
     async with database.write() as connection:

@@ -147,6 +147,11 @@ class VectorIndex(Protocol):
         """Which engine answers: `edge` or `server`."""
         ...
 
+    @property
+    def process_id(self) -> int | None:
+        """The id of the engine's process, None while there is none, or where it is not ours."""
+        ...
+
     async def ready(self) -> None:
         """The engine answers and has its collections; what was missing of them is there, and empty."""
         ...

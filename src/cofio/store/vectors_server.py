@@ -72,6 +72,10 @@ class ServerIndex:
             )
         )
 
+    @property
+    def process_id(self) -> None:
+        """None: the server is not ours."""
+
     async def ready(self) -> None:
         """As the interface says; also raises `VectorStoreUnavailable` for vectors of another size or distance."""
         async with self._answering():

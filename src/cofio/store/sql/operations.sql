@@ -21,6 +21,10 @@ UPDATE operations SET started_at = coalesce(started_at, :started_at) WHERE opera
 -- name: finish_operation!
 UPDATE operations SET finished_at = coalesce(finished_at, :finished_at) WHERE operation_id = :operation_id;
 
+-- name: pending_meetings
+SELECT count(*) FROM operation_meetings JOIN operations USING (operation_id)
+WHERE finished_at IS NULL AND status = 'pending';
+
 -- name: next_pending_meeting
 SELECT position, payload FROM operation_meetings
 WHERE operation_id = :operation_id AND status = 'pending' ORDER BY position LIMIT 1;

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from cofio.errors import EmptyTranscript, UnknownFormat
-from cofio.records import Transcript
+from cofio.errors import EmptyTranscript, UnknownFormat, UnreadableTranscript
+from cofio.records import Transcript, Utterance
 from cofio.text.parse.decode import decode
 from cofio.text.parse.detect import detect
 from cofio.text.parse.markdown import read_markdown
@@ -83,14 +83,11 @@ def parse_transcript(raw: str | bytes, *, format: str | None = None) -> Transcri
             f"{', '.join(FORMATS)}. Write turns as 'Name: text', one a line, or name the format in `format`.",
             field="transcript",
         )
-    reading = _READERS[chosen](text)
-    utterances = tuple(utterance for utterance in reading.utterances if utterance.text)
-    if not utterances:
-        raise EmptyTranscript(
-            f"The transcript holds no utterance: it was read as {chosen}, and {text.count(chr(10)) + 1} lines "
-            "hold no spoken text. Check that the export is complete.",
-            field="transcript",
-        )
+    try:
+        reading, utterances = _read(text, chosen)
+    except UnreadableTranscript as error:
+        error.read_as = chosen
+        raise
     speakers = distinct(utterance.speaker for utterance in utterances)
     # A list says "Bob Ray" where the turns say "Bob Ray (Acme)".
     heard = {without_aside(name).casefold() for name in speakers}
@@ -103,3 +100,16 @@ def parse_transcript(raw: str | bytes, *, format: str | None = None) -> Transcri
         participants=distinct((*speakers, *silent)),
         warnings=(*warnings, *reading.warnings),
     )
+
+
+def _read(text: str, format: str) -> tuple[Reading, tuple[Utterance, ...]]:
+    """What the text holds, and its utterances that say something; raises if none does."""
+    reading = _READERS[format](text)
+    utterances = tuple(utterance for utterance in reading.utterances if utterance.text)
+    if not utterances:
+        raise EmptyTranscript(
+            f"The transcript holds no utterance: it was read as {format}, and {text.count(chr(10)) + 1} lines "
+            "hold no spoken text. Check that the export is complete.",
+            field="transcript",
+        )
+    return reading, utterances
