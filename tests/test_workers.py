@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from cofio.errors import StoreInUse
 from cofio.maintain import doctor
@@ -292,6 +294,26 @@ async def test_the_three_stores_agree_after_both_wrote_and_deleted_at_once(tmp_p
             assert diagnosis.truth["L2"] > 0
 
 
+def scraped(client: httpx.Client) -> dict[tuple[str, ...], float]:
+    """The values of /metrics by name and values of labels, these in the order of the labels' names."""
+    text = client.get("/metrics").text
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def check_with_promtool(client: httpx.Client) -> None:
+    """Prometheus' own linter finds nothing wrong with a scrape."""
+    promtool = shutil.which("promtool")
+    if promtool is not None:
+        checked = subprocess.run(
+            [promtool, "check", "metrics"], input=client.get("/metrics").content, capture_output=True
+        )
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
 def workers_of(supervisor: int) -> set[int]:
     """The processes of this one that serve: those that were spawned with the arguments of multiprocessing."""
     children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
@@ -305,6 +327,8 @@ def workers_of(supervisor: int) -> set[int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children are listed in /proc")
 def test_a_dead_worker_is_replaced_and_none_outlives_the_group(tmp_path: Path) -> None:
+    questions = 12
+    asked = ("api_requests_total", "/api/v2/query", "POST", "200")
     port = free_port()
     with vector_server(tmp_path) as url:
         command = [sys.executable, "-m", "cofio", "serve", "--workers", "2", "--qdrant-url", url]
@@ -320,6 +344,23 @@ def test_a_dead_worker_is_replaced_and_none_outlives_the_group(tmp_path: Path) -
             before = workers_of(supervisor.pid)
             assert len(before) == 2
             ingest(client, "kiln", "Ann: The kiln is fired on Mondays.", "Bob: Then Tuesday is for glazing.")
+            for number in range(questions):
+                ask(client, f"When is kiln number {number} fired?")
+            # Each scrape finds one of the two, and all find the same.
+            for _ in range(4):
+                told = scraped(client)
+                assert told[asked] == questions
+                assert told["cofio_query_seconds_count",] == questions
+                assert told["cofio_cache_events_total", "misses"] == questions
+                assert told["cofio_ingested_meetings_total", "plain", "created"] == 1
+                assert told["memory_count_by_level", "L2"] == 2
+                assert told["api_active_requests",] == 1
+            told = until(
+                lambda: (s := scraped(client))["cofio_ready",] == 1 and s or None,
+                "not every worker says that it is ready",
+            )
+            assert (told["cofio_workers",], told["cofio_workers_wanted",]) == (2, 2)
+            check_with_promtool(client)
             killed = min(before)
             os.kill(killed, signal.SIGKILL)
             after = until(
@@ -328,6 +369,13 @@ def test_a_dead_worker_is_replaced_and_none_outlives_the_group(tmp_path: Path) -
             )
             until(lambda: ready(client), "nobody serves")
             assert before - {killed} < workers_of(supervisor.pid)
+            told = until(
+                lambda: (s := scraped(client))["cofio_workers",] == 2 and s["cofio_ready",] == 1 and s or None,
+                "the metrics do not tell two workers",
+            )
+            assert told[asked] == questions, "what the dead worker has counted is lost, or counted twice"
+            assert told["api_active_requests",] == 1
+            assert told["cofio_cache_entries",] <= questions
             assert "fired on Mondays" in ask(client, "When is the kiln fired?").text
         assert not any(Path(f"/proc/{pid}").exists() for pid in after | before)
         with running(command, tmp_path / "again.log", ends_with=-signal.SIGKILL) as supervisor:
