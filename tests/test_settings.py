@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cofio.errors import InvalidSettings
-from cofio.settings import CONFIG_VARIABLE, Settings, describe_settings, load_settings
+from cofio.settings import CONFIG_VARIABLE, SECRETS_VARIABLE, Settings, describe_settings, load_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -104,6 +104,36 @@ def test_a_key_does_not_show_in_text() -> None:
     assert "sesame" not in repr(settings)
     assert settings.qdrant_api_key is not None
     assert settings.qdrant_api_key.get_secret_value() == "open sesame"
+
+
+def test_a_secret_comes_from_a_file_of_its_name_and_gives_way_to_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "cofio_qdrant_api_key").write_text("open sesame\n", encoding="utf-8")
+    (tmp_path / "cofio_jwt_secret").write_text("from a file", encoding="utf-8")
+    (tmp_path / "redis_password").write_text("another program's", encoding="utf-8")
+    file = tmp_path / "cofio.toml"
+    file.write_text('qdrant_api_key = "of the settings file"\n', encoding="utf-8")
+    os.environ |= {
+        CONFIG_VARIABLE: str(file),
+        SECRETS_VARIABLE: str(tmp_path),
+        "COFIO_JWT_SECRET": "from the environment",
+    }
+    settings = load_settings()
+    assert settings.qdrant_api_key is not None
+    assert settings.qdrant_api_key.get_secret_value() == "open sesame"
+    assert settings.jwt_secret is not None
+    assert settings.jwt_secret.get_secret_value() == "from the environment"
+
+
+def test_a_secret_that_names_no_setting_or_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    os.environ[SECRETS_VARIABLE] = str(tmp_path / "absent")
+    with pytest.raises(InvalidSettings, match="cannot read the secrets") as refusal:
+        load_settings()
+    assert refusal.value.field == SECRETS_VARIABLE
+    os.environ[SECRETS_VARIABLE] = str(tmp_path)
+    (tmp_path / "cofio_jwt_secert").write_text("misspelt", encoding="utf-8")
+    with pytest.raises(InvalidSettings, match="unknown setting in .*cofio_jwt_secert") as refusal:
+        load_settings()
+    assert refusal.value.field == "cofio_jwt_secert"
 
 
 def test_every_setting_is_described_and_read_somewhere() -> None:

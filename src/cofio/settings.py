@@ -16,6 +16,7 @@ from pydantic_settings import (
     InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
+    SecretsSettingsSource,
     SettingsConfigDict,
 )
 
@@ -23,6 +24,7 @@ from cofio.errors import InvalidSettings
 
 ENV_PREFIX: Final = "COFIO_"
 CONFIG_VARIABLE: Final = "COFIO_CONFIG"
+SECRETS_VARIABLE: Final = "COFIO_SECRETS_DIR"
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 # What slowapi understands, less its aliases: "600/minute", "5/10 second", several with semicolons. Empty is no limit.
@@ -41,9 +43,9 @@ Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 class Settings(BaseSettings):
     """The settings of one process.
 
-    Sources, the first one wins: arguments of the constructor, environment variables `COFIO_<NAME>`, the TOML
-    file that `COFIO_CONFIG` names, defaults. An unknown name in any of them raises. Use `load_settings` for
-    errors that a user can read.
+    Sources, the first one wins: arguments of the constructor, environment variables `COFIO_<NAME>`, files
+    `cofio_<name>` in the folder that `COFIO_SECRETS_DIR` names, the TOML file that `COFIO_CONFIG` names, defaults. An
+    unknown name in any of them raises. Use `load_settings` for errors that a user can read.
     """
 
     model_config = SettingsConfigDict(
@@ -271,15 +273,21 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The sources in order of precedence, unknown environment variables refused."""
-        return init_settings, _KnownVariables(settings_cls), InitSettingsSource(settings_cls, _config_file())
+        """The sources in order of precedence, unknown names refused in each."""
+        return (
+            init_settings,
+            _KnownVariables(settings_cls),
+            _KnownSecrets(settings_cls),
+            InitSettingsSource(settings_cls, _config_file()),
+        )
 
 
 class _KnownVariables(EnvSettingsSource):
     """Environment variables, of which one with our prefix that names no setting raises InvalidSettings."""
 
     def __call__(self) -> dict[str, Any]:
-        known = {f"{ENV_PREFIX}{name}".upper() for name in self.settings_cls.model_fields} | {CONFIG_VARIABLE}
+        known = {f"{ENV_PREFIX}{name}".upper() for name in self.settings_cls.model_fields}
+        known |= {CONFIG_VARIABLE, SECRETS_VARIABLE}
         unknown = sorted(
             name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known
         )
@@ -290,6 +298,39 @@ class _KnownVariables(EnvSettingsSource):
                 field=unknown[0],
             )
         return super().__call__()
+
+
+class _KnownSecrets(SecretsSettingsSource):
+    """Files of the folder that COFIO_SECRETS_DIR names, one a setting, without the white space around what they hold.
+
+    Files without our prefix are somebody else's. One with it that names no setting raises InvalidSettings, and so does
+    a folder or a file that cannot be read.
+    """
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls, secrets_dir=os.environ.get(SECRETS_VARIABLE) or None)
+
+    def __call__(self) -> dict[str, Any]:
+        if self.secrets_dir is None:
+            return {}
+        known = {f"{ENV_PREFIX}{name}".lower() for name in self.settings_cls.model_fields}
+        try:
+            unknown = sorted(
+                file.name
+                for file in Path(str(self.secrets_dir)).iterdir()
+                if file.name.lower().startswith(ENV_PREFIX.lower()) and file.name.lower() not in known
+            )
+            found = super().__call__()
+        except OSError as error:
+            raise InvalidSettings(
+                f"cannot read the secrets in {self.secrets_dir}: {error.strerror}", field=SECRETS_VARIABLE
+            ) from error
+        if unknown:
+            raise InvalidSettings(
+                f"unknown setting{'s' if len(unknown) > 1 else ''} in {self.secrets_dir}: {', '.join(unknown)}",
+                field=unknown[0],
+            )
+        return found
 
 
 def _config_file() -> dict[str, Any]:
