@@ -131,7 +131,7 @@ def test_a_secret_that_names_no_setting_or_cannot_be_read_is_refused(tmp_path: P
     assert refusal.value.field == SECRETS_VARIABLE
     os.environ[SECRETS_VARIABLE] = str(tmp_path)
     (tmp_path / "cofio_jwt_secert").write_text("misspelt", encoding="utf-8")
-    with pytest.raises(InvalidSettings, match="unknown setting in .*cofio_jwt_secert") as refusal:
+    with pytest.raises(InvalidSettings, match=r"unknown setting in .*cofio_jwt_secert") as refusal:
         load_settings()
     assert refusal.value.field == "cofio_jwt_secert"
 

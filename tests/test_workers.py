@@ -356,7 +356,7 @@ def test_a_dead_worker_is_replaced_and_none_outlives_the_group(tmp_path: Path) -
                 assert told["memory_count_by_level", "L2"] == 2
                 assert told["api_active_requests",] == 1
             told = until(
-                lambda: (s := scraped(client))["cofio_ready",] == 1 and s or None,
+                lambda: s if (s := scraped(client))["cofio_ready",] == 1 else None,
                 "not every worker says that it is ready",
             )
             assert (told["cofio_workers",], told["cofio_workers_wanted",]) == (2, 2)
@@ -370,7 +370,9 @@ def test_a_dead_worker_is_replaced_and_none_outlives_the_group(tmp_path: Path) -
             until(lambda: ready(client), "nobody serves")
             assert before - {killed} < workers_of(supervisor.pid)
             told = until(
-                lambda: (s := scraped(client))["cofio_workers",] == 2 and s["cofio_ready",] == 1 and s or None,
+                lambda: (
+                    s if (s := scraped(client))["cofio_workers",] == 2 and s["cofio_ready",] == 1 else None
+                ),
                 "the metrics do not tell two workers",
             )
             assert told[asked] == questions, "what the dead worker has counted is lost, or counted twice"
