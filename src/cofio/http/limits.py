@@ -35,6 +35,8 @@ _NO_FILE: Final = ""
 # Redis that does not answer within this is left alone for a while, and each process counts for itself.
 _REDIS_WAIT_S: Final = 0.5
 _REDIS_PAUSE_S: Final = 5.0
+# Less than this is no setting back, but the drift of two clocks.
+_SET_BACK_S: Final = 1.0
 # One machine has a whole network of IPv6 addresses.
 _IPV6_BITS: Final = 64
 
@@ -64,6 +66,7 @@ class Rates:
         self._local = _limiter(None)
         self._shared = _limiter(storage_url) if storage_url else None
         self._retry_at = 0.0
+        self._clock = _wall_clock()
 
     async def count(self, limits: Sequence[RateLimitItem], kind: str, client: str) -> Standing:
         """The request is counted under `limits`, up to the first that refuses it; returns that one, else the tightest.
@@ -78,6 +81,11 @@ class Rates:
                 self._retry_at = time.monotonic() + _REDIS_PAUSE_S
                 reason = type(error.storage_error).__name__
                 _log.warning("rates_not_shared", reason=reason, retry_s=_REDIS_PAUSE_S)
+        clock = _wall_clock()
+        if clock < self._clock - _SET_BACK_S:
+            # The windows of this process end by a clock that was set back since: they would last for so much longer.
+            self._local.reset()
+        self._clock = clock
         return _count(self._local, limits, kind, client)
 
 
@@ -149,6 +157,11 @@ def _address(written: str) -> str:
     if address.version == 6 and address.ipv4_mapped is None:
         return str(ipaddress.ip_network((address.packed, _IPV6_BITS), strict=False))
     return str(address.ipv4_mapped if address.version == 6 else address)
+
+
+def _wall_clock() -> float:
+    """Where the wall clock stands beside the one that nobody sets."""
+    return time.time() - time.monotonic()
 
 
 def _limiter(storage_url: str | None) -> Limiter:
