@@ -133,7 +133,7 @@ for seconds in (0.0012344, 0.0, 12.5):
     request_answered(seconds=seconds, **told)
     line = structlog.get_logger("cofio.accesX").bind(method=told["method"], endpoint=told["endpoint"])
     structlog.contextvars.bind_contextvars(request_id=told["request_id"])
-    line.info("request", status=429, duration_ms=round(seconds * 1000, 3))
+    line.info("request", status=429, duration_ms=round(seconds * 1000, 3), cached=False)
 """
 
 

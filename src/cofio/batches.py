@@ -18,7 +18,8 @@ from cofio.maintain import delete_meeting
 from cofio.records import MeetingInput, Operation
 from cofio.runtime import Runtime
 from cofio.store import operations
-from cofio.store.operations import PendingMeeting
+from cofio.store.operations import Origin, PendingMeeting
+from cofio.telemetry import traces
 
 _log = structlog.get_logger(__name__)
 
@@ -37,15 +38,23 @@ _some_times = retry(
 )
 
 
-async def submit(runtime: Runtime, meetings: Sequence[MeetingInput], *, project: str | None = None) -> str:
+async def submit(
+    runtime: Runtime,
+    meetings: Sequence[MeetingInput],
+    *,
+    project: str | None = None,
+    request_id: str | None = None,
+) -> str:
     """The batch is stored and will be ingested, also if this process is killed now; returns its id.
 
-    `project` is what its sender is bound to: others who are bound to one do not find it.
+    `project` is what its sender is bound to: others who are bound to one do not find it. Its log lines have the
+    `request_id`, and its spans are in the current trace.
     """
     payloads = await asyncio.to_thread(
         lambda: [(meeting.title, orjson.dumps(asdict(meeting))) for meeting in meetings]
     )
-    operation_id = await operations.create_operation(runtime.database, payloads, project)
+    origin = Origin(request_id=request_id, trace=traces.origin())
+    operation_id = await operations.create_operation(runtime.database, payloads, project, origin)
     runtime.batch_waiting.set()
     return operation_id
 
@@ -93,10 +102,15 @@ async def _finish_all(runtime: Runtime) -> None:
 
 
 async def _run(runtime: Runtime, operation_id: str) -> None:
-    await operations.start_operation(runtime.database, operation_id)
-    while (pending := await operations.next_meeting(runtime.database, operation_id)) is not None:
-        await _ingest_next(runtime, operation_id, pending)
-    await operations.finish_operation(runtime.database, operation_id)
+    origin = await operations.start_operation(runtime.database, operation_id)
+    # What the log tells of it meanwhile leads back to the request.
+    told = {"operation_id": operation_id, **({"request_id": origin.request_id} if origin.request_id else {})}
+    with structlog.contextvars.bound_contextvars(**told):
+        while (pending := await operations.next_meeting(runtime.database, operation_id)) is not None:
+            with traces.job("batch meeting", origin.trace):
+                traces.annotate(**told, position=pending.position)
+                await _ingest_next(runtime, operation_id, pending)
+        await operations.finish_operation(runtime.database, operation_id)
 
 
 async def _ingest_next(runtime: Runtime, operation_id: str, pending: PendingMeeting) -> None:
@@ -120,9 +134,7 @@ async def _ingest_next(runtime: Runtime, operation_id: str, pending: PendingMeet
             result=result,
             meeting_id=None,
         )
-        _log.warning(
-            "batch_meeting_failed", operation_id=operation_id, position=pending.position, code=error.code
-        )
+        _log.warning("batch_meeting_failed", position=pending.position, code=error.code)
         return
     settled = await operations.settle_meeting(
         runtime.database,

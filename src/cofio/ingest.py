@@ -29,6 +29,7 @@ from cofio.store.meetings import (
 )
 from cofio.telemetry.metrics import INGEST_FAILURES, INGEST_SECONDS, INGESTED_MEETINGS
 from cofio.telemetry.stages import Stages
+from cofio.telemetry.traces import annotate
 from cofio.text.clean import clean_text, plain_text
 from cofio.text.concepts import possible_keys
 from cofio.text.extract import episodes as extract_episodes
@@ -68,11 +69,13 @@ async def ingest(
         if isinstance(error, UnreadableTranscript) and error.read_as is not None:
             format = error.read_as
         INGEST_FAILURES.labels(format, error.code).inc()
+        annotate(outcome=error.code, format=format)
         _log.info("ingest", outcome=error.code, format=format, stages_ms=stages.ms)
         raise
     seconds = time.perf_counter() - started
     INGEST_SECONDS.observe(seconds)
     INGESTED_MEETINGS.labels(receipt.outcome, format).inc()
+    annotate(outcome=receipt.outcome, format=format, meeting_id=receipt.meeting_id)
     _log.info(
         "ingest",
         outcome=receipt.outcome,

@@ -43,6 +43,7 @@ from cofio.store.recalled import Shown, shown, stored_memories
 from cofio.store.vectors import Hit
 from cofio.telemetry.metrics import DEGRADED_ANSWERS, QUERY_SECONDS
 from cofio.telemetry.stages import Stages
+from cofio.telemetry.traces import annotate
 from cofio.text.features import FEATURES, query_features
 
 _log = structlog.get_logger(__name__)
@@ -77,6 +78,7 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
     try:
         found, missing = await _recall(runtime, question, stages)
     except CofioError as error:
+        annotate(outcome=error.code)
         _log.info("query", outcome=error.code, stages_ms=stages.ms)
         raise
     seconds = time.perf_counter() - started
@@ -90,9 +92,11 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
         processing_time_ms=round(seconds * 1000, 3),
         stages_ms=stages.ms,
     )
+    outcome = "degraded" if missing else "answered"
+    annotate(outcome=outcome, results=answer.total_results)
     _log.info(
         "query",
-        outcome="degraded" if missing else "answered",
+        outcome=outcome,
         missing=[part.code for part in missing],
         results=answer.total_results,
         confidence=answer.confidence,

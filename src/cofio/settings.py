@@ -213,6 +213,16 @@ class Settings(BaseSettings):
         ge=0,
         description="Writes owed to the vector index beyond which health says degraded.",
     )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="URL that takes traces as OTLP over HTTP, such as http://collector:4318/v1/traces; needs the extra `traces`. Unset: no traces.",
+    )
+    trace_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of the traces that begin here which are sent; of those begun elsewhere, their beginner decides.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe level that is logged."
     )
@@ -248,6 +258,7 @@ class Settings(BaseSettings):
         "jwt_audience",
         "jwt_issuer",
         "api_key",
+        "otlp_endpoint",
         mode="before",
     )
     @classmethod

@@ -14,7 +14,16 @@ from typer.main import get_command
 import cofio.cli
 
 # Numba imports `scipy` itself, to see its version.
-HEAVY = {"igraph", "networkx", "matplotlib", "scipy.sparse", "qdrant_client", "onnx", "ir_measures"}
+HEAVY = {
+    "igraph",
+    "networkx",
+    "matplotlib",
+    "scipy.sparse",
+    "qdrant_client",
+    "onnx",
+    "ir_measures",
+    "opentelemetry.sdk",
+}
 # Run in an interpreter of its own, for this one has imported everything already.
 LOADED = "import importlib, json, sys; importlib.import_module({!r}); print(json.dumps(sorted(sys.modules)))"
 

@@ -15,6 +15,7 @@ from cofio.cli.options import DataDir, ModelDir
 from cofio.cli.terminal import err
 from cofio.settings import load_settings
 from cofio.telemetry.logs import configure_logging
+from cofio.telemetry.traces import check_traces
 
 app = typer.Typer(add_completion=False)
 
@@ -53,6 +54,7 @@ def serve(
         log_format=log_format,
     )
     configure_logging(settings.log_level, settings.log_format)
+    check_traces(settings)
     if settings.workers > 1:
         worker_group.serve(settings, load=load, example=example, console=err)
     else:

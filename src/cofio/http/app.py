@@ -29,6 +29,7 @@ from cofio.http.state import State
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.telemetry.lag import sample_loop_lag
+from cofio.telemetry.traces import traced
 
 _DESCRIPTION: Final = (
     "Meeting transcripts in, memories out: episodes, contexts and concepts that answer and associate. "
@@ -47,6 +48,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(traced(settings))
             opened = runtime if runtime else await stack.enter_async_context(open_runtime(settings))
             stack.push_async_callback(_stop, asyncio.create_task(sample_loop_lag(), name="loop-lag"))
             stack.push_async_callback(_stop, asyncio.create_task(batches.work(opened), name="batches"))

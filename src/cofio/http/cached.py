@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cofio.access.callers import Caller
-from cofio.http.state import CALLER
+from cofio.http.state import CACHED, CALLER
 from cofio.records import Question
 from cofio.runtime import Runtime
 from cofio.telemetry.metrics import QUERY_STAGE_SECONDS
@@ -125,6 +125,7 @@ class CachedQueries:
         if content is None:
             await self.app(scope, _after(message, receive), send)
             return
+        scope[CACHED] = True
         scope["route"] = self._route  # what the metrics and the log name the request by
         seconds = time.perf_counter() - started
         _SECONDS.observe(seconds)

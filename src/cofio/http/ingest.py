@@ -206,7 +206,9 @@ async def remember(request: Request, runtime: OpenRuntime, sender: Sender) -> Re
     if not is_batch:
         receipt = await ingest.ingest(runtime, meetings[0])
         return answer(replace(receipt, warnings=(*warnings, *receipt.warnings)))
-    operation_id = await batches.submit(runtime, meetings, project=sender.project)
+    operation_id = await batches.submit(
+        runtime, meetings, project=sender.project, request_id=request.scope["request_id"]
+    )
     status_url = f"/operations/{operation_id}"
     accepted = {"operation_id": operation_id, "status_url": status_url}
     return answer(accepted, status=202, headers={"Location": status_url})

@@ -13,6 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cofio.http.problems import BodyTooLarge, problem
+from cofio.http.state import CACHED
+from cofio.telemetry import traces
 from cofio.telemetry.metrics import ACTIVE_REQUESTS
 from cofio.telemetry.requests import request_answered
 
@@ -31,7 +33,7 @@ def largest_body(path: str, max_body_bytes: int) -> int:
 
 
 class Observed:
-    """The app inside, with a request id in and out, counted, timed and logged.
+    """The app inside, with a request id in and out, counted, timed, logged and traced.
 
     Logged are method, route, status and time; never a query string, a body or a header.
     """
@@ -60,17 +62,19 @@ class Observed:
 
         started = time.perf_counter()
         ACTIVE_REQUESTS.inc()
-        try:
-            await self.app(scope, receive, send_with_id)
-        finally:
-            ACTIVE_REQUESTS.dec()
-            request_answered(
-                method=scope["method"] if scope["method"] in _METHODS else "OTHER",
-                endpoint=getattr(scope.get("route"), "path", "unmatched"),
-                status=status,
-                seconds=time.perf_counter() - started,
-                request_id=request_id,
-            )
+        with traces.request(scope["headers"]):
+            try:
+                await self.app(scope, receive, send_with_id)
+            finally:
+                ACTIVE_REQUESTS.dec()
+                request_answered(
+                    method=scope["method"] if scope["method"] in _METHODS else "OTHER",
+                    endpoint=getattr(scope.get("route"), "path", "unmatched"),
+                    status=status,
+                    seconds=time.perf_counter() - started,
+                    request_id=request_id,
+                    cached=CACHED in scope,
+                )
 
 
 class LimitedBody:

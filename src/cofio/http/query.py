@@ -26,7 +26,7 @@ from cofio.http.problems import (
 )
 from cofio.http.projects import within_project
 from cofio.http.schemas import QueryRequest
-from cofio.http.state import OpenRuntime, Sender
+from cofio.http.state import CACHED, OpenRuntime, Sender
 from cofio.http.wire import to_json
 from cofio.records import Answer
 
@@ -74,6 +74,7 @@ def add_routes(router: APIRouter, known: KnownBodies) -> BaseRoute:
         content = runtime.cache.get(question, version)
         headers: dict[str, str] = {}
         if content is not None:
+            request.scope[CACHED] = True
             json, way = with_time(content, time.perf_counter() - started), "hit"
         else:
             answer = await query.recall(runtime, question)

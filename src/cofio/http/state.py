@@ -13,6 +13,7 @@ from cofio.runtime import Runtime
 # Their keys in the scope of a request.
 CALLER: Final = "cofio.caller"
 STILL_ADMITTED: Final = "cofio.still_admitted"
+CACHED: Final = "cofio.cached"  # there if the answer came from the cache
 
 
 class State(TypedDict):

@@ -23,17 +23,34 @@ class PendingMeeting:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Which request asked for an operation, and in which trace (W3C's `traceparent`); None where there was none."""
+
+    request_id: str | None = None
+    trace: str | None = None
+
+
 async def create_operation(
-    database: Database, meetings: Sequence[tuple[str, bytes]], project: str | None = None
+    database: Database,
+    meetings: Sequence[tuple[str, bytes]],
+    project: str | None = None,
+    origin: Origin | None = None,
 ) -> str:
     """A pending operation over (title, payload) pairs is stored; returns its id.
 
     `project` is the one that its sender is bound to.
     """
+    origin = origin or Origin()
     operation_id = str(uuid.uuid4())
     async with database.write() as connection:
         await queries.create_operation(
-            connection, operation_id=operation_id, project=project, created_at=_now()
+            connection,
+            operation_id=operation_id,
+            project=project,
+            request_id=origin.request_id,
+            trace=origin.trace,
+            created_at=_now(),
         )
         rows = [
             {"operation_id": operation_id, "position": position, "title": title, "payload": payload.decode()}
@@ -55,10 +72,11 @@ async def pending_meetings(database: Database) -> int:
     return int(row[0])
 
 
-async def start_operation(database: Database, operation_id: str) -> None:
-    """The operation is running."""
+async def start_operation(database: Database, operation_id: str) -> Origin:
+    """The operation is running; returns who asked for it."""
     async with database.write() as connection:
-        await queries.start_operation(connection, operation_id=operation_id, started_at=_now())
+        row = await queries.start_operation(connection, operation_id=operation_id, started_at=_now())
+    return Origin(request_id=row["request_id"], trace=row["trace"]) if row is not None else Origin()
 
 
 async def next_meeting(database: Database, operation_id: str) -> PendingMeeting | None:

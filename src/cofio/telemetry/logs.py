@@ -11,6 +11,7 @@ import orjson
 import structlog
 
 from cofio.telemetry.requests import ACCESS_LOGGER
+from cofio.telemetry.traces import span_ids
 
 
 class _AccessFormatter(logging.Formatter):
@@ -21,18 +22,20 @@ class _AccessFormatter(logging.Formatter):
 
     _TIME: Final = "time-of-the-line"
     _ID: Final = "id-of-the-request"
+    _TRACE: Final = "id-of-the-trace"
+    _SPAN: Final = "id-of-the-span"
     _MS: Final = 9876543.21
 
     def __init__(self, renderers: Sequence[structlog.typing.Processor]) -> None:
         super().__init__()
         self._renderers = renderers
-        self._templates: dict[tuple[str, str, int], str] = {}
+        self._templates: dict[tuple[str, str, int, bool, bool], str] = {}
         self._stamp = _stamper()
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of one request, without its end."""
         told: Mapping[str, Any] = record.args  # type: ignore[assignment]  # as `request_answered` gave it
-        kind = (told["method"], told["endpoint"], told["status"])
+        kind = (told["method"], told["endpoint"], told["status"], told["cached"], "trace_id" in told)
         template = self._templates.get(kind)
         if template is None:
             template = self._templates[kind] = self._template(record, *kind)
@@ -40,14 +43,18 @@ class _AccessFormatter(logging.Formatter):
         self._stamp(None, "", stamped)
         return template % {**told, **stamped}
 
-    def _template(self, record: logging.LogRecord, method: str, endpoint: str, status: int) -> str:
+    def _template(
+        self, record: logging.LogRecord, method: str, endpoint: str, status: int, cached: bool, traced: bool
+    ) -> str:
         line: Any = {
             "method": method,
             "endpoint": endpoint,
             "status": status,
             "duration_ms": self._MS,
+            "cached": cached,
             "event": record.msg,
             "request_id": self._ID,
+            **({"trace_id": self._TRACE, "span_id": self._SPAN} if traced else {}),
             "level": record.levelname.lower(),
             "logger": record.name,
             "timestamp": self._TIME,
@@ -55,9 +62,23 @@ class _AccessFormatter(logging.Formatter):
         for render in self._renderers:
             line = render(None, "info", line)
         text = str(line).replace("%", "%%")
-        for value, name in ((self._TIME, "timestamp"), (self._ID, "request_id"), (self._MS, "duration_ms")):
+        for value, name in (
+            (self._TIME, "timestamp"),
+            (self._ID, "request_id"),
+            (self._TRACE, "trace_id"),
+            (self._SPAN, "span_id"),
+            (self._MS, "duration_ms"),
+        ):
             text = text.replace(str(value), f"%({name})s")
         return text
+
+
+def _add_span_ids(
+    _logger: object, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """The line leads to the span in which it was written, if that is traced."""
+    ids = span_ids()
+    return line if ids is None else {**line, "trace_id": ids.trace_id, "span_id": ids.span_id}
 
 
 def _stamper() -> structlog.processors.TimeStamper:
@@ -68,6 +89,7 @@ def configure_logging(level: str, format: Literal["console", "json"]) -> None:
     """Log lines of this process, libraries' too, go to stderr in one format from `level` up; theirs never below info."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_span_ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from cofio.telemetry import traces
 from cofio.telemetry.metrics import REQUEST_SECONDS, REQUESTS
 
 RECENT_S: Final = 300
@@ -54,21 +55,29 @@ def _count_recent(endpoint: str, status: int) -> None:
     _slots[-1].failed += status >= 500
 
 
-def request_answered(*, method: str, endpoint: str, status: int, seconds: float, request_id: str) -> None:
-    """The request is counted, timed, and logged as one line of `cofio.access`.
+def request_answered(
+    *, method: str, endpoint: str, status: int, seconds: float, request_id: str, cached: bool = False
+) -> None:
+    """The request is counted, timed, and logged as one line of `cofio.access`; if it is traced, its span tells it too.
 
     `endpoint` is a route's template; a query string, a body or a header is never logged.
     """
     _requests(method, endpoint, str(status)).inc()
     _count_recent(endpoint, status)
     _request_seconds(method, endpoint).observe(seconds)
+    traces.request_answered(
+        method=method, endpoint=endpoint, status=status, request_id=request_id, cached=cached
+    )
     if _access.isEnabledFor(logging.INFO):
-        told = {
+        told: dict[str, object] = {
             "method": method,
             "endpoint": endpoint,
             "status": status,
             "duration_ms": round(seconds * 1000, 3),
+            "cached": cached,
             "request_id": request_id,
         }
+        if (ids := traces.span_ids()) is not None:
+            told |= {"trace_id": ids.trace_id, "span_id": ids.span_id}
         # Without the walk up the stack for the caller's file and line, which nobody prints.
         _access.handle(logging.LogRecord(_access.name, logging.INFO, "", 0, "request", (told,), None))

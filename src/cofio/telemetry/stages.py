@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Final, Literal
 
 from cofio.telemetry.metrics import INGEST_STAGE_SECONDS, QUERY_STAGE_SECONDS
+from cofio.telemetry.traces import span
 
 _STAGE_SECONDS: Final = {"query": QUERY_STAGE_SECONDS, "ingest": INGEST_STAGE_SECONDS}
 
@@ -15,12 +16,13 @@ _STAGE_SECONDS: Final = {"query": QUERY_STAGE_SECONDS, "ingest": INGEST_STAGE_SE
 class Stages:
     """Measures the stages of one run of a verb: `with stages("encode"): ...`.
 
-    Each stage is also observed in the verb's histogram. A stage entered twice adds up in `ms`.
+    Each stage is also observed in the verb's histogram, and a span in a trace. A stage entered twice adds up in `ms`.
     """
 
-    __slots__ = ("_histogram", "_seconds")
+    __slots__ = ("_histogram", "_seconds", "_verb")
 
     def __init__(self, verb: Literal["query", "ingest"]) -> None:
+        self._verb = verb
         self._histogram = _STAGE_SECONDS[verb]
         self._seconds: dict[str, float] = {}
 
@@ -29,7 +31,8 @@ class Stages:
         """The time spent inside is added to `stage`, also when it ends in an error."""
         started = time.perf_counter()
         try:
-            yield
+            with span(f"{self._verb} {stage}"):
+                yield
         finally:
             seconds = time.perf_counter() - started
             self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds

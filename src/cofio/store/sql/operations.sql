@@ -1,5 +1,6 @@
 -- name: create_operation!
-INSERT INTO operations (operation_id, project, created_at) VALUES (:operation_id, :project, :created_at);
+INSERT INTO operations (operation_id, project, request_id, trace, created_at)
+VALUES (:operation_id, :project, :request_id, :trace, :created_at);
 
 -- name: add_operation_meetings*!
 INSERT INTO operation_meetings (operation_id, position, title, status, payload)
@@ -15,8 +16,9 @@ SELECT position, title, status, result FROM operation_meetings WHERE operation_i
 -- In the order in which they were accepted, also where the clock was set back meanwhile.
 SELECT operation_id FROM operations WHERE finished_at IS NULL ORDER BY rowid;
 
--- name: start_operation!
-UPDATE operations SET started_at = coalesce(started_at, :started_at) WHERE operation_id = :operation_id;
+-- name: start_operation^
+UPDATE operations SET started_at = coalesce(started_at, :started_at) WHERE operation_id = :operation_id
+RETURNING request_id, trace;
 
 -- name: finish_operation!
 UPDATE operations SET finished_at = coalesce(finished_at, :finished_at) WHERE operation_id = :operation_id;
