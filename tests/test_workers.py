@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,10 +84,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], log: Path, *, ends_with: int | None = 0) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], log: Path, *, ends_with: int | None = 0, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is told to end after the block, and has to end with this exit code."""
     with log.open("ab") as written:
-        process = subprocess.Popen(command, stdout=written, stderr=written, cwd=ROOT)
+        process = subprocess.Popen(command, stdout=written, stderr=written, cwd=ROOT, env=environment)
     try:
         yield process
         process.terminate()
