@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
@@ -16,18 +16,20 @@ from cofio.data_dir import backup_dir
 from cofio.erasure import Erasure
 from cofio.errors import BackupUnderWay, MeetingsWaiting, NotFound, Unavailable
 from cofio.http.problems import InvalidRequest, MalformedBody, describe
-from cofio.http.schemas import Body, Name
+from cofio.http.schemas import Body, Name, Whole
 from cofio.http.state import Actor, OpenRuntime
 from cofio.http.wire import answer
 from cofio.store.audit import AuditPage
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
+LARGEST_ENTRY: Final = 2**63 - 1  # SQLite's largest number of a row
+
 
 class BackupRequest(Body):
     """How a backup is made."""
 
-    keep: int | None = Field(
+    keep: Whole | None = Field(
         default=None, ge=1, description="Remove all but so many of the newest backups afterwards."
     )
 
@@ -120,7 +122,10 @@ class AuditRequest(Body):
 
     limit: int = Field(default=50, ge=1, le=500, description="Entries at most.")
     before: int | None = Field(
-        default=None, ge=1, description="`next_before` of the page before; without it, the latest entries."
+        default=None,
+        ge=1,
+        le=LARGEST_ENTRY,
+        description="`next_before` of the page before; without it, the latest entries.",
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    Strict,
     StringConstraints,
     WithJsonSchema,
     model_validator,
@@ -86,6 +87,7 @@ def _one_or_many(item: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, many]})
 
 
+Whole = Annotated[int, BeforeValidator(_whole), Strict()]
 NAME: Final[dict[str, Any]] = {"type": "string", "maxLength": MAX_NAME, "pattern": VISIBLE}
 Name = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_visible), WithJsonSchema(NAME)]
 Query = Annotated[
@@ -159,9 +161,7 @@ class QueryRequest(Body):
     """One question to the memory."""
 
     query: Query = Field(description="The question, 1 to 1000 characters without the white space around it.")
-    limit_per_level: Annotated[int, BeforeValidator(_whole)] = Field(
-        default=10, ge=1, le=50, strict=True, description="Direct results of each level."
-    )
+    limit_per_level: Whole = Field(default=10, ge=1, le=50, description="Direct results of each level.")
     enable_activation: bool = Field(
         default=True,
         strict=True,
@@ -170,9 +170,7 @@ class QueryRequest(Body):
     enable_bridges: bool = Field(
         default=True, strict=True, description="Look for memories of other meetings."
     )
-    max_activations: Annotated[int, BeforeValidator(_whole)] = Field(
-        default=50, ge=10, le=100, strict=True, description="Activated memories at most."
-    )
+    max_activations: Whole = Field(default=50, ge=10, le=100, description="Activated memories at most.")
     filters: QueryFilters | None = Field(default=None, description="What the query may look at.")
     steer: Steer | None = Field(
         default=None, description="Weights 0 to 1 that draw the ranking towards cognitive features, by name."
