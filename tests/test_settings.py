@@ -111,11 +111,11 @@ def test_a_secret_comes_from_a_file_of_its_name_and_gives_way_to_the_environment
     (tmp_path / "cofio_jwt_secret").write_text("from a file", encoding="utf-8")
     (tmp_path / "redis_password").write_text("another program's", encoding="utf-8")
     file = tmp_path / "cofio.toml"
-    file.write_text('qdrant_api_key = "of the settings file"\n', encoding="utf-8")
+    file.write_text('qdrant_api_key = "of the settings file"\n', encoding="utf-8")  # pragma: allowlist secret
     os.environ |= {
         CONFIG_VARIABLE: str(file),
         SECRETS_VARIABLE: str(tmp_path),
-        "COFIO_JWT_SECRET": "from the environment",
+        "COFIO_JWT_SECRET": "from the environment",  # pragma: allowlist secret
     }
     settings = load_settings()
     assert settings.qdrant_api_key is not None

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import Field
+from pydantic import BeforeValidator, Field, Strict
 
 from cofio import backups, erasure, maintain, transfer
 from cofio.backups import Backup
@@ -16,7 +16,7 @@ from cofio.data_dir import backup_dir
 from cofio.erasure import Erasure
 from cofio.errors import BackupUnderWay, MeetingsWaiting, NotFound, Unavailable
 from cofio.http.problems import InvalidRequest, MalformedBody, describe
-from cofio.http.schemas import Body, Name, Whole
+from cofio.http.schemas import Body, Name, whole
 from cofio.http.state import Actor, OpenRuntime
 from cofio.http.wire import answer
 from cofio.store.audit import AuditPage
@@ -29,8 +29,8 @@ LARGEST_ENTRY: Final = 2**63 - 1  # SQLite's largest number of a row
 class BackupRequest(Body):
     """How a backup is made."""
 
-    keep: Whole | None = Field(
-        default=None, ge=1, description="Remove all but so many of the newest backups afterwards."
+    keep: Annotated[int, Field(ge=1), Strict(), BeforeValidator(whole)] | None = Field(
+        default=None, description="Remove all but so many of the newest backups afterwards."
     )
 
 

@@ -46,7 +46,7 @@ def _read_date(value: object) -> object:
     raise PydanticCustomError("not_a_date", _NOT_A_DATE)
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """10.0 is the integer 10, in JSON; "10" and true are none."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -87,7 +87,7 @@ def _one_or_many(item: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, many]})
 
 
-Whole = Annotated[int, BeforeValidator(_whole), Strict()]
+Whole = Annotated[int, BeforeValidator(whole), Strict()]
 NAME: Final[dict[str, Any]] = {"type": "string", "maxLength": MAX_NAME, "pattern": VISIBLE}
 Name = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_visible), WithJsonSchema(NAME)]
 Query = Annotated[
