@@ -19,6 +19,7 @@ import structlog
 
 from cofio.data_dir import DATABASE_NAME, GRAPH_NAME, VECTORS_NAME, held
 from cofio.errors import DamagedBackup, InvalidInput, StoreTooNew, Unavailable
+from cofio.store import audit
 from cofio.store.archives import (
     Manifest,
     archives_in,
@@ -30,6 +31,7 @@ from cofio.store.archives import (
     sync,
     write_archive,
 )
+from cofio.store.audit import LOCAL
 from cofio.store.database import newest_known_migration, note_restored
 
 _log = structlog.get_logger(__name__)
@@ -59,19 +61,24 @@ class Verification:
     compared_counts: int
 
 
-def create_backup(data_dir: Path, folder: Path, *, keep: int | None = None) -> Backup:
+def create_backup(data_dir: Path, folder: Path, *, keep: int | None = None, actor: str = LOCAL) -> Backup:
     """A backup of what was committed in `data_dir` before the call lies in `folder`; a service may go on meanwhile.
 
-    With `keep`, only that many of the newest backups are left in the folder. Raises `NotFound`, `BackupUnderWay` or
+    With `keep`, only that many of the newest backups are left in the folder. The audit tells it. Raises `NotFound`, `BackupUnderWay` or
     `Unavailable`; then there is no new backup, and none is removed.
     """
     archive = write_archive(data_dir / DATABASE_NAME, folder)
+    removed: list[Path] = []
     if keep is not None:
         # The one just made stays, also where the clock was set back and the others bear later dates.
-        for old in [other for other in archives_in(folder) if other != archive][keep - 1 :]:
+        removed = [other for other in archives_in(folder) if other != archive][keep - 1 :]
+        for old in removed:
             old.unlink()
         sync(folder)
-    return _described(archive)
+    made = _described(archive)
+    details = {"bytes": made.bytes, "removed_backups": len(removed)}
+    audit.note(data_dir / DATABASE_NAME, actor=actor, action="backup", subject=made.name, details=details)
+    return made
 
 
 def list_backups(folder: Path) -> tuple[Backup, ...]:
@@ -114,7 +121,7 @@ def restore_backup(archive: Path, data_dir: Path, *, replace: bool = False) -> V
         restoring = data_dir / RESTORING_NAME
         try:
             verified = _extracted(archive, restoring)
-            note_restored(restoring)
+            note_restored(restoring, archive.name)
             sync(restoring)
         except BaseException:
             restoring.unlink(missing_ok=True)

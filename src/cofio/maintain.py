@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cofio.access.keys import keys_path, read_keys
 from cofio.graph.ledger import DEFINITION_WEIGHT
 from cofio.graph.spread import defined_by, naming
 from cofio.records import NAMES, Deletion, Level, MeetingPage, MeetingSummary, MemoryDetail, Neighbour
 from cofio.runtime import Runtime
 from cofio.store import meetings, recalled
-from cofio.store.audit import LOCAL, AuditPage, add_entry, page_of_audit
+from cofio.store.audit import LOCAL, AuditPage, add_entry, add_entry_once, page_of_audit
 from cofio.store.database import queries
-from cofio.store.pseudonyms import pseudonym
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +93,24 @@ async def delete_meeting(
 
 
 async def list_audit(runtime: Runtime, *, limit: int = 50, before: int | None = None) -> AuditPage:
-    """Entries of the audit, the latest first, from before the entry `before` on."""
+    """Entries of the audit, the latest first, from before the entry `before` on.
+
+    Keys are made and revoked in a file of their own; what was done there and is not told yet, is told now.
+    """
+    await note_keys(runtime)
     return await page_of_audit(runtime.database, limit=limit, before=before)
 
 
-async def note_export(runtime: Runtime, *, actor: str, project: str | None) -> None:
-    """The audit tells that everything, or a project, was exported."""
+async def note_keys(runtime: Runtime) -> None:
+    """The audit tells of every key that was made, and that was revoked, when that was."""
+    keys = await asyncio.to_thread(read_keys, keys_path(runtime.settings))
+    acts = [(key.created_at, "create_key", key.key_id) for key in keys]
+    acts += [(key.revoked_at, "revoke_key", key.key_id) for key in keys if key.revoked_at is not None]
+    if not acts:
+        return
     async with runtime.database.write() as connection:
-        subject = "" if project is None else pseudonym(project)
-        await add_entry(connection, actor=actor, action="export", subject=subject, details={})
+        for at, action, key_id in sorted(acts):
+            await add_entry_once(connection, at=at, action=action, subject=key_id)
 
 
 async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
@@ -145,7 +154,10 @@ async def rebuild(runtime: Runtime) -> Diagnosis:
     """
     await runtime.live.reload()
     await runtime.rebuild_index()
-    return await doctor(runtime, repair=False)
+    diagnosis = await doctor(runtime, repair=False)
+    async with runtime.database.write() as connection:
+        await add_entry(connection, actor=LOCAL, action="rebuild", subject="", details=diagnosis.index)
+    return diagnosis
 
 
 def _graph_counts(runtime: Runtime) -> dict[str, int]:

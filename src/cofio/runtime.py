@@ -7,10 +7,12 @@ import contextlib
 import pkgutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 import numpy as np
+import orjson
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
@@ -23,6 +25,7 @@ from cofio.livegraph import LiveGraph
 from cofio.records import VECTOR_DIMENSIONS, Filters, Level
 from cofio.resources import DiskWatch
 from cofio.settings import Settings
+from cofio.store.audit import add_entry_once
 from cofio.store.breaker import Breaker
 from cofio.store.database import PURGE_OWED, RESTORED, Database, queries
 from cofio.store.outbox import Outbox
@@ -223,6 +226,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         database = await Database.open(settings.data_dir / DATABASE_NAME, backup_dir(settings))
         stack.push_async_callback(database.aclose)
         await _check_encoder(database, encoder)
+        await _tell_restored(database)
         turns = Turns(settings.data_dir / TURNS_NAME)
         stack.callback(turns.close)
         live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME, turns)
@@ -269,6 +273,16 @@ async def _check_encoder(database: Database, encoder: TextEncoder) -> None:
                 "Set `precision` and `model_dir` as they were, or ingest into a new --data-dir.",
                 field="precision",
             )
+
+
+async def _tell_restored(database: Database) -> None:
+    """The audit tells of the backup that this truth was restored from: the schema of then may have had none."""
+    restored = await database.fact(RESTORED)
+    if restored is not None and restored != "1":  # what earlier versions wrote
+        told = orjson.loads(restored)
+        async with database.write() as connection:
+            at = datetime.fromisoformat(told["at"])
+            await add_entry_once(connection, at=at, action="restore", subject=told["backup"])
 
 
 async def _open_index(settings: Settings) -> VectorIndex:

@@ -19,9 +19,12 @@ from cofio.memories import MeetingMemories
 from cofio.records import SEMANTIC_DIMENSIONS, Episode, MeetingInput
 from cofio.runtime import Runtime
 from cofio.settings import Settings
+from cofio.store import audit
+from cofio.store.audit import LOCAL, add_entry
 from cofio.store.database import queries
 from cofio.store.exports import Export, ExportedMeeting, check_export, read_meetings
 from cofio.store.meetings import save_meeting, stored_meeting
+from cofio.store.pseudonyms import pseudonym
 from cofio.telemetry.stages import Stages
 
 
@@ -35,9 +38,13 @@ class Imported:
     encoded_again: bool
 
 
-def open_export(settings: Settings, project: str | None) -> Export:
-    """An export of the store as it is now, while it may be serving; raises `NotFound`, `BackupUnderWay` or `Unavailable`."""
-    return Export.open(settings.data_dir / DATABASE_NAME, backup_dir(settings), project)
+def open_export(settings: Settings, project: str | None, *, actor: str = LOCAL) -> Export:
+    """An export of the store as it is now, while it may be serving, which the audit tells; raises `NotFound`, `BackupUnderWay` or `Unavailable`."""
+    database = settings.data_dir / DATABASE_NAME
+    export = Export.open(database, backup_dir(settings), project)
+    subject = "" if project is None else pseudonym(project)
+    audit.note(database, actor=actor, action="export", subject=subject, details={})
+    return export
 
 
 def write_export(export: Iterator[bytes], target: Path) -> int:
@@ -72,12 +79,16 @@ async def import_export(
         outcomes = {"added": 0, "replaced": 0, "unchanged": 0}
         early: list[int] = []
         meetings = read_meetings(file)
-        while (meeting := await asyncio.to_thread(next, meetings, None)) is not None:
-            outcomes[await _import(runtime, meeting, again)] += 1
-            if await _refers_to_later(runtime, meeting.memories):
-                early.append(meeting.at)
-            if on_meeting is not None:
-                on_meeting(sum(outcomes.values()), head.counts.get("meetings", 0))
+        try:
+            while (meeting := await asyncio.to_thread(next, meetings, None)) is not None:
+                outcomes[await _import(runtime, meeting, again)] += 1
+                if await _refers_to_later(runtime, meeting.memories):
+                    early.append(meeting.at)
+                if on_meeting is not None:
+                    on_meeting(sum(outcomes.values()), head.counts.get("meetings", 0))
+        finally:  # those before a failure are stored
+            async with runtime.database.write() as connection:
+                await add_entry(connection, actor=LOCAL, action="import", subject="", details=outcomes)
         for at in early:
             # Now that the questions are there, which it answers.
             meeting = await asyncio.to_thread(next, read_meetings(file, at))

@@ -29,7 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "export": "Write everything that is remembered as JSON lines.",
     "import": "Remember what another store has exported.",
     "erase": "Erase a meeting, a speaker or a project, and prove it.",
-    "audit": "Tell who took what out of the memory, the latest first.",
+    "audit": "Tell who did what to the store, the latest first.",
     "graph": "Write the memory graph as GraphML.",
     "keys": "Make, list and revoke the keys of those who may ask a service.",
     "eval": "Measure recall on labelled meetings.",

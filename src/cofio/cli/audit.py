@@ -27,7 +27,7 @@ def audit(
     data_dir: DataDir = None,
     model_dir: ModelDir = None,
 ) -> None:
-    """Tell who took what out of the memory, the latest first."""
+    """Tell who did what to the store, the latest first."""
     if url:
         with connect(url, load_settings().api_key) as client:
             page = client.list_audit(limit)

@@ -55,11 +55,15 @@ class Backups:
         **describe(MalformedBody, InvalidRequest, BackupUnderWay, Unavailable),
     },
 )
-async def create_backup(runtime: OpenRuntime, asked: BackupRequest | None = None) -> Response:
+async def create_backup(runtime: OpenRuntime, actor: Actor, asked: BackupRequest | None = None) -> Response:
     """A backup lies in `backup_dir`."""
     settings = runtime.settings
     made = await asyncio.to_thread(
-        backups.create_backup, settings.data_dir, backup_dir(settings), keep=asked.keep if asked else None
+        backups.create_backup,
+        settings.data_dir,
+        backup_dir(settings),
+        keep=asked.keep if asked else None,
+        actor=actor,
     )
     return answer(made, status=201)
 
@@ -131,8 +135,11 @@ class AuditRequest(Body):
 
 @router.get(
     "/audit",
-    summary="Who took what out of the memory",
-    description="Deletions and erasures, the latest first: ids, pseudonyms and numbers, never what was said.",
+    summary="Who did what to the store",
+    description=(
+        "Deletions, erasures, exports, imports, backups, restores, rebuilds, and keys that were made or revoked, the latest "
+        "first: ids, pseudonyms and numbers, never what was said."
+    ),
     response_model=None,
     responses={200: {"model": AuditPage}, **describe(InvalidRequest, Unavailable)},
 )
@@ -165,6 +172,5 @@ async def export(
     runtime: OpenRuntime, actor: Actor, asked: Annotated[ExportRequest, Query()]
 ) -> StreamingResponse:
     """The lines are made while they are sent."""
-    opened = await asyncio.to_thread(transfer.open_export, runtime.settings, asked.project)
-    await maintain.note_export(runtime, actor=actor, project=asked.project)
+    opened = await asyncio.to_thread(transfer.open_export, runtime.settings, asked.project, actor=actor)
     return StreamingResponse(opened.chunks(), media_type="application/x-ndjson")

@@ -1,23 +1,30 @@
-"""The audit: who took what out of the memory, and when, in ids, pseudonyms and numbers."""
+"""The audit: who looked after the memory or took something out of it, and when, in ids, pseudonyms and numbers."""
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import aiosqlite
 import orjson
+import structlog
 
+from cofio.store.archives import connect
 from cofio.store.database import Database, queries
+
+_log: Final = structlog.get_logger(__name__)
 
 LOCAL: Final = "local"  # who works on the data directory itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One entry. `subject` is a meeting's id or the pseudonym of a name; `details` are numbers."""
+    """One entry. `subject` is the id of a meeting or key, a backup's name or the pseudonym of a name; `details` are numbers."""
 
     entry: int
     at: str
@@ -42,13 +49,46 @@ async def add_entry(
     return int(
         await queries.add_audit(
             connection,
-            at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            at=_now(),
             actor=actor,
             action=action,
             subject=subject,
             details=orjson.dumps(dict(details)).decode(),
         )
     )
+
+
+async def add_entry_once(
+    connection: aiosqlite.Connection, *, at: datetime, action: str, subject: str
+) -> None:
+    """The entry of who works on the data directory itself is there, unless it was told before."""
+    await queries.add_audit_once(
+        connection,
+        at=at.isoformat(timespec="milliseconds"),
+        actor=LOCAL,
+        action=action,
+        subject=subject,
+        details="{}",
+    )
+
+
+def note(path: Path, *, actor: str, action: str, subject: str, details: Mapping[str, int]) -> None:
+    """The audit in the database at `path` has this entry, also while a service has it open.
+
+    For acts that are done whatever becomes of the entry: where it cannot be written (a full disk, a schema from before
+    there was an audit), the log tells it instead.
+    """
+    told = {
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "details": orjson.dumps(dict(details)).decode(),
+    }
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            connection.execute(queries.add_audit.sql, {"at": _now(), **told})
+    except sqlite3.DatabaseError as error:
+        _log.warning("audit_not_written", reason=str(error), **told)
 
 
 async def page_of_audit(database: Database, *, limit: int, before: int | None) -> AuditPage:
@@ -66,3 +106,7 @@ async def page_of_audit(database: Database, *, limit: int, before: int | None) -
         for row in rows[:limit]
     )
     return AuditPage(entries=entries, next_before=entries[-1].entry if len(rows) > limit else None)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -8,12 +8,14 @@ import queue
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, cast
 
 import aiosql
 import aiosqlite
+import orjson
 import structlog
 import yoyo
 from aiosql.adapters.aiosqlite import AioSQLiteAdapter
@@ -361,10 +363,11 @@ def newest_known_migration() -> str:
     return max(str(migration.id) for migration in yoyo.read_migrations(_MIGRATIONS))
 
 
-def note_restored(path: Path) -> None:
-    """Whoever opens this database next knows that index and graph may be those of another one."""
+def note_restored(path: Path, backup: str) -> None:
+    """Whoever opens this database next knows that index and graph may be those of another one, and of which backup it is."""
+    told = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "backup": backup}
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute(queries.set_fact.sql, {"name": RESTORED, "value": "1"})
+        connection.execute(queries.set_fact.sql, {"name": RESTORED, "value": orjson.dumps(told).decode()})
         connection.commit()
 
 
