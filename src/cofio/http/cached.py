@@ -33,7 +33,7 @@ _CONTENT_ENCODING: Final = b"content-encoding"  # such a body is not yet what it
 _HIT_HEADER: Final = (CACHE_HEADER.lower().encode(), b"hit")
 _JSON_HEADER: Final = (_CONTENT_TYPE, b"application/json")
 _TIMES: Final = b',"processing_time_ms":'
-_SECONDS: Final = QUERY_STAGE_SECONDS.labels("cache")
+CACHE_SECONDS: Final = QUERY_STAGE_SECONDS.labels("cache")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ class CachedQueries:
         scope[CACHED] = True
         scope["route"] = self._route  # what the metrics and the log name the request by
         seconds = time.perf_counter() - started
-        _SECONDS.observe(seconds)
+        CACHE_SECONDS.observe(seconds)
         body = with_time(content, seconds)
         headers = [(_CONTENT_LENGTH, b"%d" % len(body)), _JSON_HEADER, _HIT_HEADER]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

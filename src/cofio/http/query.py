@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from cofio import query
 from cofio.errors import Overloaded
-from cofio.http.cached import CACHE_HEADER, KnownBodies, content_of, with_time
+from cofio.http.cached import CACHE_HEADER, CACHE_SECONDS, KnownBodies, content_of, with_time
 from cofio.http.problems import (
     BodyTooLarge,
     DecompressedTooLarge,
@@ -75,7 +75,9 @@ def add_routes(router: APIRouter, known: KnownBodies) -> BaseRoute:
         headers: dict[str, str] = {}
         if content is not None:
             request.scope[CACHED] = True
-            json, way = with_time(content, time.perf_counter() - started), "hit"
+            seconds = time.perf_counter() - started
+            CACHE_SECONDS.observe(seconds)
+            json, way = with_time(content, seconds), "hit"
         else:
             answer = await query.recall(runtime, question)
             json, way = to_json(answer), "miss"
