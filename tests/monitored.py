@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import re
 import shutil
 import subprocess
 import threading
@@ -23,6 +24,7 @@ from conftest import ROOT, free_port
 
 PROMETHEUS: Final = ROOT / "config" / "prometheus"
 ALERTMANAGER: Final = ROOT / "config" / "alertmanager" / "alertmanager.yml"
+RUNBOOKS: Final = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
 RULES: Final = (PROMETHEUS / "recording.rules.yml", PROMETHEUS / "alerts.rules.yml")
 
 
@@ -48,6 +50,12 @@ def rules() -> Sequence[Mapping[str, Any]]:
 def alerts() -> Mapping[str, Mapping[str, Any]]:
     """The alerting rules by name."""
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def blocks(language: str, page: str) -> list[str]:
+    """The lines of a page's code blocks in the language."""
+    found = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    return [line for block in found for line in block.splitlines()]
 
 
 def quick_prometheus(
@@ -153,6 +161,8 @@ def prometheus(folder: Path, port: int, config: Path) -> Iterator[Prometheus]:
     url = f"http://127.0.0.1:{port}"
     command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'samples'}"]
     command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
+    # It finds its Alertmanager some seconds after its start; what fired before is told again.
+    command += ["--rules.alert.resend-delay=1s"]
     with server(command, url, folder / "prometheus.log"):
         yield Prometheus(url=url)
 
