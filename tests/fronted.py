@@ -45,28 +45,33 @@ class Front:
         return httpx.Client(base_url=self.url, transport=transport, timeout=120)
 
 
+def configured(text: str, folder: Path) -> str:
+    """This nginx.conf with a certificate that was just made, and nginx's own files all in `folder`."""
+    _make_certificate(folder)
+    text, found = re.subn("/etc/nginx/tls/", f"{folder}/", text)
+    assert found == 2
+    # Debian's nginx and that of the image each have folders of their own for these.
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "\n".join(f"    {kind}_temp_path {folder}/{kind};" for kind in kinds)
+    return text.replace("http {\n", f"http {{\n{temporary}\n", 1)
+
+
 @contextlib.contextmanager
 def nginx_before(port: int, folder: Path) -> Iterator[Front]:
     """nginx in front of 127.0.0.1:`port`; what a place changes in nginx.conf is changed, and nothing else."""
     folder.mkdir()
     tls, plain = free_port(), free_port()
-    _make_certificate(folder)
     log = folder / "access.log"
-    text = CONFIGURATION
+    text = configured(CONFIGURATION, folder)
     for written, here, times in (
         ("server api:8000", f"server 127.0.0.1:{port}", 4),
         (r"\n +listen \[::\]:.*", "", 2),  # loopback of IPv4 is enough here
         ("listen 80 ", f"listen 127.0.0.1:{plain} ", 1),
         ("listen 443 ", f"listen 127.0.0.1:{tls} ", 1),
-        ("/etc/nginx/tls/", f"{folder}/", 2),
         ("/dev/stdout", str(log), 1),
     ):
         text, found = re.subn(written, here, text)
         assert found == times, written
-    # Where Debian's nginx and that of the image each have folders of their own.
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "\n".join(f"    {kind}_temp_path {folder}/{kind};" for kind in kinds)
-    text = text.replace("http {\n", f"http {{\n{temporary}\n", 1)
     configuration = folder / "nginx.conf"
     configuration.write_text(text, "utf-8")
     command = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(configuration)]
