@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pkgutil
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,19 +28,21 @@ from cofio.resources import DiskWatch
 from cofio.settings import Settings
 from cofio.store.audit import add_entry_once
 from cofio.store.breaker import Breaker
-from cofio.store.database import PURGE_OWED, RESTORED, Database, queries
+from cofio.store.database import PURGE_OWED, RESTORED, STORE_ID, Database, queries
 from cofio.store.outbox import Outbox
 from cofio.store.turns import Turns
 from cofio.store.vectors import VectorIndex
 from cofio.store.vectors_edge import EdgeIndex
 
 if TYPE_CHECKING:
+    from cofio.cache_shared import SharedCache
     from cofio.store.vectors_server import ServerIndex
 
 _log = structlog.get_logger(__name__)
 
 TURNS_NAME: Final = "cofio.turns"
 SERVER_ADAPTER: Final = "cofio.store.vectors_server:ServerIndex"
+SHARED_CACHE: Final = "cofio.cache_shared:SharedCache"
 RETRY_S: Final = 5.0
 FOLLOW_S: Final = 0.5  # between two looks at what other workers wrote, where no question asks for it before
 # A vector store that does not answer is tried again after this long, then after ever longer pauses.
@@ -73,6 +76,7 @@ class Runtime:
     outbox: Outbox
     turns: Turns
     disk: DiskWatch
+    shared_cache: SharedCache | None = None
     writing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -148,13 +152,14 @@ class Runtime:
     async def forget_deleted(self) -> bool:
         """Nothing that was deleted before is left in the graph, its snapshot, the cache and the database's log.
 
-        Nor does the vector index find it, if it answers. Returns whether index and log are done too; what is not is done
-        as soon as it can be.
+        Nor does the vector index find it, if it answers. Returns whether index, log and the shared cache are done too;
+        what is not is done as soon as it can be.
         """
         indexed = await self.settle(wait_s=self.settings.vector_timeout_s)
         self.cache.clear()
+        unshared = self.shared_cache is None or await self.shared_cache.clear()
         await self.live.drop_snapshot()
-        return await self.database.scrub() and indexed
+        return await self.database.scrub() and indexed and unshared
 
     async def purge_within(self, wait_s: float) -> bool:
         """What `purge` returns, if that is known within `wait_s`; it goes on behind the caller otherwise."""
@@ -245,6 +250,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             outbox=outbox,
             turns=turns,
             disk=DiskWatch(settings),
+            shared_cache=await _open_shared_cache(settings, database, stack),
             cache=AnswerCache(
                 entries=settings.cache_entries, max_bytes=settings.cache_bytes, ttl_s=settings.cache_ttl_s
             ),
@@ -297,6 +303,24 @@ async def _open_index(settings: Settings) -> VectorIndex:
         api_key=key.get_secret_value() if key else None,
         timeout_s=settings.vector_timeout_s,
     )
+
+
+async def _open_shared_cache(
+    settings: Settings, database: Database, stack: contextlib.AsyncExitStack
+) -> SharedCache | None:
+    """The cache that `settings` name, closed with the stack; it knows the store by a name that no other has."""
+    if settings.cache_url is None:
+        return None
+    async with database.write() as connection:
+        store = await queries.fact(connection, name=STORE_ID)
+        if store is None:
+            store = str(uuid.uuid4())
+            await queries.set_fact(connection, name=STORE_ID, value=store)
+    # By its name, and in a thread, as the server's client: most have no Redis.
+    opened: type[SharedCache] = await asyncio.to_thread(pkgutil.resolve_name, SHARED_CACHE)
+    shared = opened(settings.cache_url.get_secret_value(), store=store, ttl_s=settings.cache_ttl_s)
+    stack.push_async_callback(shared.aclose)
+    return shared
 
 
 async def _close(opening: asyncio.Task[VectorIndex]) -> None:

@@ -117,6 +117,10 @@ class Settings(BaseSettings):
     cache_ttl_s: float = Field(
         default=600.0, gt=0, description="Seconds after which a cached answer is dropped."
     )
+    cache_url: SecretStr | None = Field(
+        default=None,
+        description="URL of a Redis server where several workers keep answers together too. Unset: each its own.",
+    )
     max_body_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1024,
@@ -251,6 +255,7 @@ class Settings(BaseSettings):
         "backup_dir",
         "qdrant_url",
         "qdrant_api_key",
+        "cache_url",
         "rate_storage_url",
         "keys_file",
         "jwt_secret",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from hash_encoder import HashEncoder
 from in_process import client
 from keyed import header, keyed
 from pydantic import SecretStr
+from redis_server import redis_server
 
 from cofio.access.callers import Permission
 from cofio.errors import InvalidSettings
@@ -138,28 +137,8 @@ async def test_one_network_of_ipv6_counts_as_one_address(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Redis of its own."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed")
-    port, folder = free_port(), tmp_path_factory.mktemp("redis")
-    process = subprocess.Popen(
-        [program, "--port", str(port), "--dir", str(folder), "--save", ""],
-        stdout=subprocess.DEVNULL,
-    )
-    url = f"redis://127.0.0.1:{port}/0"
-    deadline = time.monotonic() + 30
-    with contextlib.closing(redis.Redis.from_url(url)) as server:
-        while True:
-            try:
-                server.ping()
-                break
-            except redis.ConnectionError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-    yield url
-    process.terminate()
-    process.wait(30)
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 async def test_processes_count_together_in_redis(tmp_path: Path, redis_url: str) -> None:

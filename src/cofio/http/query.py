@@ -6,6 +6,7 @@ import time
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Request, Response
+from starlette.background import BackgroundTask
 from starlette.routing import BaseRoute
 
 from cofio import query
@@ -72,6 +73,11 @@ def add_routes(router: APIRouter, known: KnownBodies) -> BaseRoute:
         # Read before the question is asked: an answer that is newer than its version is only lost to the cache.
         version = runtime.live.current.version
         content = runtime.cache.get(question, version)
+        shared, sharing = runtime.shared_cache, None
+        if content is None and shared is not None:
+            content = await shared.get(question, version)
+            if content is not None:
+                runtime.cache.put(question, version, content)
         headers: dict[str, str] = {}
         if content is not None:
             request.scope[CACHED] = True
@@ -84,8 +90,14 @@ def add_routes(router: APIRouter, known: KnownBodies) -> BaseRoute:
             if answer.degraded:
                 headers[DEGRADED_HEADER] = ", ".join(part.code for part in answer.missing)
             else:
-                runtime.cache.put(question, version, content_of(json))
-        return Response(json, media_type="application/json", headers={CACHE_HEADER: way, **headers})
+                content = content_of(json)
+                runtime.cache.put(question, version, content)
+                # Not what was deleted meanwhile, though nobody would be given it: it would outlive its erasure.
+                if shared is not None and not runtime.outdated and version == runtime.live.current.version:
+                    sharing = BackgroundTask(shared.put, question, version, content)
+        return Response(
+            json, media_type="application/json", headers={CACHE_HEADER: way, **headers}, background=sharing
+        )
 
     router.post(
         PATH,

@@ -89,6 +89,7 @@ _BUSY_WAIT_MS: Final = 10_000
 _SCRUB_WAIT_MS: Final = 250
 LONGEST_LOG_BYTES: Final = 64 * 1024 * 1024
 PURGE_OWED: Final = "purge_owed"  # the fact that the vector index's files may still hold what was deleted
+STORE_ID: Final = "store"  # the fact which truth this is: another after it was restored
 RESTORED: Final = "restored"  # the fact that the vector index was not filled from this database
 
 # FULL: a commit that was acknowledged survives a power cut, not only a kill. secure_delete: what a deletion
@@ -367,6 +368,7 @@ def note_restored(path: Path, backup: str) -> None:
     """Whoever opens this database next knows that index and graph may be those of another one, and of which backup it is."""
     told = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "backup": backup}
     with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(queries.forget_fact.sql, {"name": STORE_ID})
         connection.execute(queries.set_fact.sql, {"name": RESTORED, "value": orjson.dumps(told).decode()})
         connection.commit()
 

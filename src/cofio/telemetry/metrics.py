@@ -133,7 +133,9 @@ DEGRADED_ANSWERS: Final = _counter(
     "missing",
 )
 CACHE_EVENTS: Final = _counter(
-    "cofio_cache_events_total", "Hits, misses and evictions of the answer cache.", "event"
+    "cofio_cache_events_total",
+    "Hits, misses and evictions of the answer cache; `shared_hits` are those in Redis, misses too.",
+    "event",
 )
 CACHE_ENTRIES: Final = _gauge("cofio_cache_entries", "Answers cached.", "livesum")
 CACHE_BYTES: Final = _gauge("cofio_cache_bytes", "Bytes of the answers cached.", "livesum")
