@@ -29,7 +29,7 @@ async def read_figures(runtime: Runtime) -> Sequence[Metric]:
     """What all workers share, as it is now; what does not answer is left out, since health says so."""
     live, settings = runtime.live.current, runtime.settings
     counts = live.counts
-    disk = await runtime.disk.now()
+    disk = await runtime.disk.last()
     return (
         metrics.BUILD_INFO.of([((cofio.__version__, platform.python_version()), 1)]),
         metrics.WORKERS_WANTED.value(settings.workers),

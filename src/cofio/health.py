@@ -167,7 +167,7 @@ async def _memory(runtime: Runtime) -> _Used:
 
 async def _disk(runtime: Runtime) -> _Used:
     bound = runtime.settings.degraded_disk_free_bytes
-    disk = await runtime.disk.now()
+    disk = await runtime.disk.last()
     full = [name for name, space in disk.folders.items() if space.free < bound]
     return _Used(
         reason=f"Less than {bound} bytes are free for: {' and '.join(full)}." if full else None,

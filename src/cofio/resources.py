@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +16,8 @@ from cofio.errors import DamagedBackup, Unavailable
 from cofio.settings import Settings
 from cofio.store.archives import archives_in, read_manifest
 
-# Folders are walked through no more often than this, in a thread: it takes a millisecond, with many files more.
-DISK_AGE_S: Final = 10.0
+# Folders are walked through this often, in a thread: it takes a millisecond, with many files more.
+DISK_PAUSE_S: Final = 10.0
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _PROC: Final = Path("/proc")
 _CGROUP: Final = Path("/sys/fs/cgroup")
@@ -51,21 +50,25 @@ class Memory:
 
 
 class DiskWatch:
-    """The disk as it was at most `DISK_AGE_S` ago."""
+    """The disk as it was measured last, so that nobody who asks waits for it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._disk: Disk | None = None
-        self._measured_at = 0.0
-        self._measuring = asyncio.Lock()
 
-    async def now(self) -> Disk:
-        """What was measured last; whoever finds it too old measures anew, and the others wait for that."""
-        async with self._measuring:
-            if self._disk is None or time.monotonic() - self._measured_at > DISK_AGE_S:
-                self._disk = await asyncio.to_thread(measure_disk, self._settings)
-                self._measured_at = time.monotonic()
-            return self._disk
+    async def last(self) -> Disk:
+        """What was measured last: a pause of `keep_measured` ago at most, while that runs."""
+        return self._disk or await self._measure()
+
+    async def keep_measured(self, pause_s: float = DISK_PAUSE_S) -> None:
+        """Never returns: the disk is measured again after each pause."""
+        while True:
+            await self._measure()
+            await asyncio.sleep(pause_s)
+
+    async def _measure(self) -> Disk:
+        self._disk = disk = await asyncio.to_thread(measure_disk, self._settings)
+        return disk
 
 
 def measure_disk(settings: Settings) -> Disk:

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import httpx
-import pytest
 from hash_encoder import HashEncoder
 from in_process import client
 from prometheus_client.parser import text_string_to_metric_families
@@ -88,19 +87,19 @@ async def test_what_was_done_is_counted_under_bounded_labels(tmp_path: Path) -> 
             assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
-async def test_the_disk_is_walked_through_now_and_then_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nobody_who_asks_waits_for_the_disk_to_be_measured(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "store")
     async with open_runtime(settings, HashEncoder()):
         pass
     watch = DiskWatch(settings)
-    first = await watch.now()
+    first = await watch.last()
     assert (first.backups, first.last_backup) == (0, None)
     made = create_backup(settings.data_dir, backup_dir(settings))
-    assert await watch.now() is first
-    monkeypatch.setattr("cofio.resources.DISK_AGE_S", -1.0)
-    second = await watch.now()
+    assert await watch.last() is first
+    keeping = asyncio.create_task(watch.keep_measured(pause_s=60))
+    while (second := await watch.last()) is first:
+        await asyncio.sleep(0.01)
+    keeping.cancel()
     assert second.backups == 1
     assert second.stores["backups"] >= made.bytes
     assert made.manifest is not None

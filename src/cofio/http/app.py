@@ -52,6 +52,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
             opened = runtime if runtime else await stack.enter_async_context(open_runtime(settings))
             stack.push_async_callback(_stop, asyncio.create_task(sample_loop_lag(), name="loop-lag"))
             stack.push_async_callback(_stop, asyncio.create_task(batches.work(opened), name="batches"))
+            measured = asyncio.create_task(opened.disk.keep_measured(), name="disk")
+            stack.push_async_callback(_stop, measured)
             if settings.workers > 1:
                 published = asyncio.create_task(figures.keep_published(opened), name="figures")
                 stack.push_async_callback(_stop, published)

@@ -219,7 +219,7 @@ INDEX_BREAKER_OPENINGS: Final = _counter(
 # Disk
 STORE_BYTES: Final = _reading(
     "cofio_store_bytes",
-    "Bytes on disk, measured every some seconds: `database`, its `log`, `vectors` (of the embedded engine), the `graph` snapshot, `backups`.",
+    "Bytes on disk, measured every ten seconds: `database`, its `log`, `vectors` (of the embedded engine), the `graph` snapshot, `backups`.",
     "store",
 )
 DISK_FREE: Final = _reading("cofio_disk_free_bytes", "Bytes free where this folder lies.", "folder")

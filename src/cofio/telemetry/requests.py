@@ -27,32 +27,35 @@ _request_seconds: Final = cache(REQUEST_SECONDS.labels)
 class _Slot:
     """The requests of some seconds."""
 
-    number: int
+    ends_at: float  # of the monotonic clock
     answered: int = 0
     failed: int = 0
 
 
-_slots: Final[deque[_Slot]] = deque(maxlen=RECENT_S // _SLOT_S)
+_slots: Final[deque[_Slot]] = deque([_Slot(ends_at=0.0)], maxlen=RECENT_S // _SLOT_S + 1)
 
 
 def recent_requests() -> tuple[int, int]:
     """How many requests this process answered in the last `RECENT_S` seconds, and how many of them with 5xx.
 
-    Those that ask for its health do not count: a service that is stopping tells them so.
+    A service that is stopping says so to those that ask for its health: that is no error.
     """
-    oldest = int(time.monotonic() / _SLOT_S) - RECENT_S // _SLOT_S
-    recent = [slot for slot in _slots if slot.number > oldest]
+    since = time.monotonic() - RECENT_S
+    recent = [slot for slot in _slots if slot.ends_at > since]
     return sum(slot.answered for slot in recent), sum(slot.failed for slot in recent)
 
 
 def _count_recent(endpoint: str, status: int) -> None:
-    if endpoint.startswith("/health"):
-        return
-    number = int(time.monotonic() / _SLOT_S)
-    if not _slots or _slots[-1].number != number:
-        _slots.append(_Slot(number=number))
-    _slots[-1].answered += 1
-    _slots[-1].failed += status >= 500
+    slot = _slots[-1]
+    now = time.monotonic()
+    if now >= slot.ends_at:
+        slot = _Slot(ends_at=now + _SLOT_S)
+        _slots.append(slot)
+    if status < 500:
+        slot.answered += 1
+    elif not endpoint.startswith("/health"):
+        slot.answered += 1
+        slot.failed += 1
 
 
 def request_answered(
