@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import re
 import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +24,7 @@ from conftest import ROOT, free_port
 PROMETHEUS: Final = ROOT / "config" / "prometheus"
 ALERTMANAGER: Final = ROOT / "config" / "alertmanager" / "alertmanager.yml"
 RUNBOOKS: Final = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
+SECONDS: Final = {"m": 60, "h": 3600, "d": 86400}
 RULES: Final = (PROMETHEUS / "recording.rules.yml", PROMETHEUS / "alerts.rules.yml")
 
 
@@ -59,12 +59,23 @@ def blocks(language: str, page: str) -> list[str]:
 
 
 def quick_prometheus(
-    folder: Path, *, cofio: int, key: Path, prometheus: int = 9090, alertmanager: int = 9093
+    folder: Path,
+    *,
+    cofio: int,
+    key: Path,
+    prometheus: int = 9090,
+    alertmanager: int = 9093,
+    times_shorter: int = 1,
 ) -> Path:
     """The repository's configuration in a folder, with targets on loopback: ports by job, and the file of the key.
 
-    Everything is scraped and evaluated every second, and an alert fires as soon as its expression is true.
+    Everything is scraped every other second and evaluated every second, an alert fires as soon as its expression is true, and windows are
+    so many times shorter than they are written.
     """
+
+    def shorter(window: re.Match[str]) -> str:
+        return f"[{int(window[1]) * SECONDS[window[2]] // times_shorter}s]"
+
     folder.mkdir()
     for path in RULES:
         told = read_yaml(path)
@@ -72,9 +83,10 @@ def quick_prometheus(
             group.pop("interval", None)
             for rule in group["rules"]:
                 rule.pop("for", None)
+                rule["expr"] = re.sub(r"\[(\d+)([mhd])\]", shorter, rule["expr"])
         (folder / path.name).write_text(yaml.safe_dump(told), encoding="utf-8")
     told = read_yaml(PROMETHEUS / "prometheus.yml")
-    told["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    told["global"] |= {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"}
     ports = {"cofio": cofio, "prometheus": prometheus, "alertmanager": alertmanager}
     for job in told["scrape_configs"]:
         job.pop("dns_sd_configs", None)
@@ -108,7 +120,7 @@ def server(command: Sequence[str | Path], url: str, log: Path) -> Iterator[None]
     with log.open("wb") as written:
         process = subprocess.Popen(list(map(str, command)), stdout=written, stderr=written, cwd=log.parent)
     try:
-        until(lambda: _ready(url) or process.poll() is not None, what=f"{command[0]} to start")
+        assert happens(lambda: _ready(url) or process.poll() is not None), f"{command[0]} is not ready"
         assert process.poll() is None, log.read_text()
         yield
     finally:
@@ -123,12 +135,14 @@ def _ready(url: str) -> bool:
         return False
 
 
-def until(true: Any, *, what: str, timeout_s: float = 60) -> None:
-    """`true()` was true."""
+def happens(true: Callable[[], object], timeout_s: float = 60) -> bool:
+    """Whether `true()` comes to be true within the time."""
     deadline = time.monotonic() + timeout_s
     while not true():
-        assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}"
+        if time.monotonic() >= deadline:
+            return False
         time.sleep(0.1)
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,33 +191,60 @@ def alertmanager(folder: Path, port: int, config: Path) -> Iterator[str]:
         yield url
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An alert that somebody was told of: when, on the clock of `time.monotonic`, and whether it fires or has ended."""
+
+    at: float
+    receiver: str
+    status: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+
 class Webhook:
     """Takes what Alertmanager sends, by the name of the receiver."""
 
     def __init__(self) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        self._came: queue.Queue[tuple[str, Mapping[str, Any]]] = queue.Queue()
+        self.told: list[Told] = []
 
     def alert(
-        self, name: str, *, status: str = "firing", timeout_s: float = 60
-    ) -> tuple[str, dict[str, Any]]:
-        """The receiver that was told of the alert, and the alert; what came before it is forgotten."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            receiver, message = self._came.get(timeout=max(0.0, deadline - time.monotonic()))
-            for alert in message["alerts"]:
-                if alert["labels"]["alertname"] == name and alert["status"] == status:
-                    return receiver, alert
+        self, name: str, *, status: str = "firing", since: float = 0, timeout_s: float = 60
+    ) -> Told | None:
+        """The first that was told of this alert since a time; None if nothing was until it was waited for so long."""
+
+        def found() -> Told | None:
+            return next(
+                (
+                    told
+                    for told in tuple(self.told)
+                    if told.labels["alertname"] == name and told.status == status and told.at >= since
+                ),
+                None,
+            )
+
+        happens(found, timeout_s)
+        return found()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Webhook]:
         """It takes messages while the block runs."""
-        came = self._came
+        told = self.told
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                came.put((self.path.strip("/"), orjson.loads(body)))
+                for alert in orjson.loads(body)["alerts"]:
+                    told.append(
+                        Told(
+                            at=time.monotonic(),
+                            receiver=self.path.strip("/"),
+                            status=alert["status"],
+                            labels=alert["labels"],
+                            annotations=alert["annotations"],
+                        )
+                    )
                 self.send_response(200)
                 self.end_headers()
 

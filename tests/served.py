@@ -18,8 +18,8 @@ from conftest import ROOT, free_port
 class Service:
     """A process of its own with the real model."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, *, port: int | None = None, **settings: object) -> None:
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"log-{self.port}"
         command = [sys.executable, "-m", "cofio", "serve", "--port", str(self.port)]
@@ -43,7 +43,7 @@ class Service:
         """The status of /health/ready, None where nobody takes the connection."""
         try:
             return httpx.get(f"{self.url}/health/ready", timeout=30).status_code
-        except httpx.ConnectError:
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
             return None
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
@@ -63,7 +63,7 @@ class Service:
 
 @contextlib.contextmanager
 def service(folder: Path, **settings: object) -> Iterator[Service]:
-    started = Service(folder, **settings)
+    started = Service(folder, port=None, **settings)
     try:
         yield started
     finally:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Final
 
 from cofio.provenance import commit
-from drills import contention, damage, fuzz_http, fuzz_parsers, image, kill, restore
+from drills import alerts, contention, damage, fuzz_http, fuzz_parsers, image, kill, restore
 from drills.figures import PAGE, Circumstances, machine, page, record, tell
 
 DRILLS: Final[Mapping[str, ModuleType]] = {
@@ -23,6 +23,7 @@ DRILLS: Final[Mapping[str, ModuleType]] = {
     "fuzz-http": fuzz_http,
     "fuzz-parsers": fuzz_parsers,
     "image": image,
+    "alerts": alerts,
 }
 
 
