@@ -3,7 +3,8 @@
 `FROM` is a minimal Debian with its own Python (debootstrap), where an image registry would give python:3.11-slim; each other step
 is carried out in a tree of its own (chroot, overlayfs) with the variables, the user and the folder that it has in the file, and the
 files that .dockerignore lets through. Then the image's own command is started as its user, without capabilities, on a root file
-system that is mounted read-only, with a temporary /tmp and folders for the data and the backups, and is asked over HTTP. Needs root.
+system that is mounted read-only, with a temporary /tmp and folders for the data and the backups, and is asked over HTTP: once with the
+embedded engine, once with two workers on the tests' stand-in for a vector server. Needs root.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -28,6 +29,7 @@ import dockerfile
 import httpx
 import pathspec
 from conftest import free_port
+from test_workers import vector_server
 
 from drills.figures import ROOT, Figure, Found, Table
 
@@ -92,20 +94,22 @@ def run(options: argparse.Namespace) -> Found:
         context = place / "context"
         _copy_context(context)
         image = _replay(base, context, place, dict(one.split("=", 1) for one in options.build_arg), steps)
-        served = _serve(image, place)
-    parts = sorted(_parts(image.layer / "opt/cofio"), key=lambda part: -part[1])[:12]
+        added, kernels = _megabytes(image.layer), _compiled(image.layer / "opt/cofio/kernels")
+        parts = sorted(_parts(image.layer / "opt/cofio"), key=lambda part: -part[1])[:12]
+        vectors = stack.enter_context(vector_server(_made(place)))
+        served = [
+            _serve(image, place / "alone", "alone", {"QDRANT_URL": ""}),
+            _serve(image, place / "workers", "two workers", {"QDRANT_URL": vectors, "WORKERS": 2}),
+        ]
     return Found(
         settings={
             f"build argument {name}": value for name, value in image.arguments.items() if name != "BASE"
         },
         figures=[
             Figure(name="steps of the Dockerfile replayed", value=len(steps)),
-            Figure(name="what the image adds to its base", value=round(_megabytes(image.layer)), unit="MB"),
-            Figure(
-                name="kernels that were compiled by the build",
-                value=_compiled(image.layer / "opt/cofio/kernels"),
-            ),
-            *served.figures,
+            Figure(name="what the image adds to its base", value=round(added), unit="MB"),
+            Figure(name="kernels that were compiled by the build", value=kernels),
+            *(figure for each in served for figure in each.figures),
         ],
         tables=[
             Table(title="Steps", header=("step", "s"), rows=[(told, f"{took:.0f}") for told, took in steps]),
@@ -115,7 +119,7 @@ def run(options: argparse.Namespace) -> Found:
                 rows=[(name, f"{size:.0f}") for name, size in parts],
             ),
         ],
-        failures=served.failures,
+        failures=[failure for each in served for failure in each.failures],
     )
 
 
@@ -261,8 +265,9 @@ def _in_tree(stage: Stage, command: str, *, folder: str) -> None:
         raise RuntimeError(f"{command}\n{finished.stdout[-3000:]}\n{finished.stderr[-3000:]}")
 
 
-def _serve(image: Stage, place: Path) -> Found:
-    """What the image's own command does on a tree that is mounted read-only."""
+def _serve(image: Stage, place: Path, how: str, chosen: Mapping[str, object]) -> Found:
+    """What the image's own command does on a tree that is mounted read-only, with these settings."""
+    place.mkdir()
     log = place / "log"
     port = free_port()
     uid, _, gid = image.user.partition(":")
@@ -270,7 +275,7 @@ def _serve(image: Stage, place: Path) -> Found:
         owner = (image.layer / path.lstrip("/")).stat()
         folder = _made(place / "volumes" / path.lstrip("/"))
         os.chown(folder, owner.st_uid, owner.st_gid)
-    settings = {"HOST": "127.0.0.1", "PORT": port, "QDRANT_URL": "", "QUERY_RATE": "", "INGEST_RATE": ""}
+    settings = {"HOST": "127.0.0.1", "PORT": port, "QUERY_RATE": "", "INGEST_RATE": "", **chosen}
     variables = {
         "PATH": PLAIN_PATH,
         **image.environment,
@@ -354,10 +359,10 @@ def _serve(image: Stage, place: Path) -> Found:
         figures.append(
             Figure(name="kernels that had to be compiled at run time", value=_compiled(kernels), must="= 0")
         )
-        resident = sum(_resident(pid) for pid in (process.pid, *_children(process.pid)))
+        resident = sum(map(_resident, _family(process.pid)))
         figures.append(
             Figure(
-                name="resident memory after that, its vector engine included",
+                name="resident memory of its processes after that",
                 value=round(resident),
                 unit="MB",
             )
@@ -366,7 +371,8 @@ def _serve(image: Stage, place: Path) -> Found:
         process.send_signal(signal.SIGTERM)
         code = process.wait(WAIT_S)
     figures.append(Figure(name="exit code after SIGTERM", value=code, must="= 0"))
-    return Found(settings={}, figures=figures, failures=failures)
+    told = [replace(figure, name=f"{how}: {figure.name}") for figure in figures]
+    return Found(settings={}, figures=told, failures=failures)
 
 
 def _ready(client: httpx.Client) -> int | None:
@@ -380,8 +386,10 @@ def _compiled(folder: Path) -> int:
     return sum(not path.is_symlink() for path in folder.rglob("*.nbc"))
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def _family(pid: int) -> list[int]:
+    """The process and all that came of it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in _family(int(child)))]
 
 
 def _resident(pid: int) -> float:
