@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import dockerfile
-import httpx
-from conftest import ROOT, free_port
+from conftest import ROOT
 
 STEPS: Final = dockerfile.parse_file(str(ROOT / "Dockerfile"))
 # Of the stage that is kept.
@@ -48,17 +47,3 @@ def test_the_image_runs_as_nobody_s_user_in_the_folders_of_the_settings() -> Non
     assert settings["model_dir"] == "/opt/cofio/models"
     assert [step.value for step in LAST if step.cmd == "ENTRYPOINT"] == [("/opt/cofio/start",)]
     assert os.access(ROOT / "config" / "image" / "start", os.X_OK)
-
-
-def test_the_health_check_tells_a_service_that_is_ready_from_one_that_is_not(service: httpx.Client) -> None:
-    (check,) = [step.value for step in LAST if step.cmd == "HEALTHCHECK"]
-    assert check[:2] == ("CMD", "python")
-
-    def healthy(port: int) -> bool:
-        command = [sys.executable, *check[2:]]
-        environment = {**os.environ, "COFIO_PORT": str(port)}
-        return not subprocess.run(command, env=environment, capture_output=True, check=False).returncode
-
-    assert service.base_url.port is not None
-    assert healthy(service.base_url.port)
-    assert not healthy(free_port())

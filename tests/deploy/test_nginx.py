@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import dockerfile
 import httpx
 import orjson
 import pytest
 import redis
-from conftest import free_port
+from conftest import ROOT, free_port
 from fronted import CONFIGURATION, HOST, MISSING, Front, nginx_before
 from test_workers import running, until, vector_server, workers_of
 
@@ -260,6 +262,20 @@ def test_no_request_that_may_be_repeated_is_lost_with_its_worker(site: Site) -> 
         lambda: (len(now := workers_of(site.supervisor)) == 2 and killed not in now) or None,
         "the worker is not replaced",
     )
+
+
+def test_the_health_check_of_the_image_tells_a_service_that_is_ready_from_none(site: Site) -> None:
+    steps = dockerfile.parse_file(str(ROOT / "Dockerfile"))
+    (check,) = [step.value for step in steps if step.cmd == "HEALTHCHECK"]
+    assert check[:2] == ("CMD", "python")
+
+    def healthy(port: int) -> bool:
+        environment = {**os.environ, "COFIO_PORT": str(port)}
+        command = [sys.executable, *check[2:]]
+        return not subprocess.run(command, env=environment, capture_output=True, check=False).returncode
+
+    assert healthy(site.port)
+    assert not healthy(free_port())
 
 
 def test_ids_of_requests_are_one_in_both_logs(site: Site) -> None:
