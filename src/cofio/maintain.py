@@ -15,7 +15,8 @@ from cofio.records import NAMES, Deletion, Level, MeetingPage, MeetingSummary, M
 from cofio.runtime import Runtime
 from cofio.store import meetings, recalled
 from cofio.store.audit import LOCAL, AuditPage, add_entry, add_entry_once, page_of_audit
-from cofio.store.database import queries
+from cofio.store.database import Database, queries
+from cofio.store.vectors import VectorIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,20 +122,7 @@ async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
     damage = [
         f"the database is damaged ({line}): restore a backup" for line in await runtime.database.damage()
     ]
-    problems: list[str] = []
-    truth: dict[str, int] = {}
-    index: dict[str, int] = {}
-    for level in Level:
-        async with runtime.database.read() as connection:
-            stored = {
-                row["memory_id"] async for row in queries.memory_ids_of_level(connection, level=int(level))
-            }
-        indexed = await runtime.index.ids(level)
-        truth[level.label], index[level.label] = len(stored), len(indexed)
-        if missing := len(stored - indexed):
-            problems.append(f"{missing} memories of {level.label} are missing in the vector index")
-        if foreign := len(indexed - stored):
-            problems.append(f"{foreign} memories of {level.label} are in the vector index only")
+    truth, index, problems = await compare_index(runtime.database, runtime.index)
     if debt := await runtime.outbox.owed():
         problems.append(f"the vector index is owed {debt} writes")
     graph = _graph_counts(runtime)
@@ -145,6 +133,25 @@ async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
         after = await rebuild(runtime)
         repaired, index, graph = tuple(problems), dict(after.index), dict(after.graph)
     return Diagnosis(truth=truth, index=index, graph=graph, problems=(*damage, *problems), repaired=repaired)
+
+
+async def compare_index(
+    database: Database, index: VectorIndex
+) -> tuple[dict[str, int], dict[str, int], list[str]]:
+    """Counts of truth and index by level, and how they differ, memory by memory."""
+    problems: list[str] = []
+    truth: dict[str, int] = {}
+    held: dict[str, int] = {}
+    for level in Level:
+        rows = await database.rows(queries.memory_ids_of_level, level=int(level))
+        stored = {row["memory_id"] for row in rows}
+        indexed = await index.ids(level)
+        truth[level.label], held[level.label] = len(stored), len(indexed)
+        if missing := len(stored - indexed):
+            problems.append(f"{missing} memories of {level.label} are missing in the vector index")
+        if foreign := len(indexed - stored):
+            problems.append(f"{foreign} memories of {level.label} are in the vector index only")
+    return truth, held, problems
 
 
 async def rebuild(runtime: Runtime) -> Diagnosis:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pkgutil
+import shutil
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -28,7 +30,7 @@ from cofio.resources import DiskWatch
 from cofio.settings import Settings
 from cofio.store.audit import add_entry_once
 from cofio.store.breaker import Breaker
-from cofio.store.database import PURGE_OWED, RESTORED, STORE_ID, Database, queries
+from cofio.store.database import INDEX_PLACE, PURGE_OWED, RESTORED, STORE_ID, Database, queries
 from cofio.store.outbox import Outbox
 from cofio.store.turns import Turns
 from cofio.store.vectors import VectorIndex
@@ -43,6 +45,8 @@ _log = structlog.get_logger(__name__)
 TURNS_NAME: Final = "cofio.turns"
 SERVER_ADAPTER: Final = "cofio.store.vectors_server:ServerIndex"
 SHARED_CACHE: Final = "cofio.cache_shared:SharedCache"
+EMBEDDED: Final = "embedded"
+QDRANT_PORT: Final = 6333  # of a URL that names none
 RETRY_S: Final = 5.0
 FOLLOW_S: Final = 0.5  # between two looks at what other workers wrote, where no question asks for it before
 # A vector store that does not answer is tried again after this long, then after ever longer pauses.
@@ -118,8 +122,13 @@ class Runtime:
         Raises `VectorStoreUnavailable`; then nothing has changed, except that some of the debt may be paid.
         """
         await self.index.ready()
-        if await self.database.fact(RESTORED) is not None:
-            await self.rebuild_index()  # it is of the truth that was here before
+        place = index_place(self.settings)
+        known = await self.database.fact(INDEX_PLACE)
+        if await self.database.fact(RESTORED) is not None or known not in (None, place):
+            await self.rebuild_index()  # it is of another truth, or of an earlier state of this one
+        elif known is None:
+            async with self.database.write() as connection:
+                await queries.set_fact(connection, name=INDEX_PLACE, value=place)
         await self.outbox.doubt()
         await self.outbox.pay()
         if await self._index_differs():
@@ -134,6 +143,9 @@ class Runtime:
                 await self.index.search(anything, {Level.EPISODE: 1}, Filters())
         except TimeoutError as error:
             raise VectorStoreUnavailable("The vector store answers too slowly.") from error
+        if place != EMBEDDED:
+            # No erasure would reach the files of an embedded index that is in use no more.
+            await asyncio.to_thread(shutil.rmtree, self.settings.data_dir / VECTORS_NAME, ignore_errors=True)
         self.breaker.close()
 
     async def rebuild_index(self) -> None:
@@ -215,7 +227,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context((held if settings.workers == 1 else shared)(settings.data_dir))
         # The vector engine starts in a process of its own while the model, the database and the graph are read here.
-        opening = asyncio.create_task(_open_index(settings), name="open-index")
+        opening = asyncio.create_task(open_index(settings), name="open-index")
         stack.push_async_callback(_close, opening)
         if encoder is None:
             encoder = await asyncio.to_thread(
@@ -236,7 +248,9 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         stack.callback(turns.close)
         live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME, turns)
         index = await opening
-        outbox = Outbox(database, index, turns, strike_at_once=settings.workers > 1)
+        outbox = Outbox(
+            database, index, turns, place=index_place(settings), strike_at_once=settings.workers > 1
+        )
         stack.push_async_callback(_strike, outbox)
         stack.push_async_callback(_save, live)
         runtime = Runtime(
@@ -291,7 +305,16 @@ async def _tell_restored(database: Database) -> None:
             await add_entry_once(connection, at=at, action="restore", subject=told["backup"])
 
 
-async def _open_index(settings: Settings) -> VectorIndex:
+def index_place(settings: Settings) -> str:
+    """Where the vector index is: `embedded`, or the server's URL, complete and without credentials."""
+    if settings.qdrant_url is None:
+        return EMBEDDED
+    url = urlsplit(settings.qdrant_url)
+    return f"{url.scheme}://{url.hostname}:{url.port or QDRANT_PORT}{url.path.rstrip('/')}"
+
+
+async def open_index(settings: Settings) -> VectorIndex:
+    """The index that `settings` name is open; a server is not asked yet."""
     if settings.qdrant_url is None:
         return await EdgeIndex.open(settings.data_dir / VECTORS_NAME, reply_wait_s=settings.vector_timeout_s)
     # By its name, and in a thread: the server's client takes longer to import than all the rest together, and a store

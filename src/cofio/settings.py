@@ -25,6 +25,7 @@ from cofio.errors import InvalidSettings
 ENV_PREFIX: Final = "COFIO_"
 CONFIG_VARIABLE: Final = "COFIO_CONFIG"
 SECRETS_VARIABLE: Final = "COFIO_SECRETS_DIR"
+_SERVER: Final = re.compile(r"https?://[^/\s:]+(:\d{1,5})?(/\S*)?")
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 # What slowapi understands, less its aliases: "600/minute", "5/10 second", several with semicolons. Empty is no limit.
@@ -250,6 +251,15 @@ class Settings(BaseSettings):
                     f"{origin} is no origin; write a scheme and a host, such as https://app.example"
                 )
         return origins
+
+    @field_validator("qdrant_url")
+    @classmethod
+    def _is_a_server(cls, url: str | None) -> str | None:
+        if url is not None and not _SERVER.fullmatch(url):
+            raise ValueError(
+                f"{url} names no server; write http:// or https://, its host and, if need be, :port"
+            )
+        return url
 
     @field_validator(
         "backup_dir",

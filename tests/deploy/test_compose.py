@@ -21,7 +21,7 @@ import redis
 import yaml
 from conftest import ROOT, free_port
 from fronted import CONFIGURATION
-from test_workers import running, until
+from processes import running, until
 
 from cofio.settings import Settings, load_settings
 

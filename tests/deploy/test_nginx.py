@@ -27,7 +27,8 @@ import pytest
 import redis
 from conftest import ROOT, free_port
 from fronted import CONFIGURATION, HOST, MISSING, Front, nginx_before
-from test_workers import running, until, vector_server, workers_of
+from processes import running, until, vector_server
+from test_workers import workers_of
 
 from cofio.access.callers import Permission
 from cofio.http.app import create_app

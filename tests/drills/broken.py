@@ -57,7 +57,7 @@ def _torn_transaction() -> None:
 
 def _index_before_commit() -> None:
     indexes: list[VectorIndex] = []
-    open_index = runtime._open_index
+    open_index = runtime.open_index
 
     async def opened(settings: Settings) -> VectorIndex:
         indexes.append(await open_index(settings))
@@ -76,7 +76,7 @@ def _index_before_commit() -> None:
                 await asyncio.shield(self._writer.rollback())
                 raise
 
-    runtime._open_index = opened
+    runtime.open_index = opened
     Database.write = write  # type: ignore[method-assign]
 
 

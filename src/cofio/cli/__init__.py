@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "query": "Ask the memory.",
     "doctor": "Compare database, vector index and graph; exits with 1 if problems remain.",
     "rebuild": "Rebuild vector index and graph from the database alone.",
+    "index": "Move the vector index to a Qdrant server, and back.",
     "backup": "Make, list, verify and restore backups.",
     "export": "Write everything that is remembered as JSON lines.",
     "import": "Remember what another store has exported.",

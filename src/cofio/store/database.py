@@ -91,6 +91,7 @@ LONGEST_LOG_BYTES: Final = 64 * 1024 * 1024
 PURGE_OWED: Final = "purge_owed"  # the fact that the vector index's files may still hold what was deleted
 STORE_ID: Final = "store"  # the fact which truth this is: another after it was restored
 RESTORED: Final = "restored"  # the fact that the vector index was not filled from this database
+INDEX_PLACE: Final = "index_place"  # the fact where the vector index is that was filled from this database
 
 # FULL: a commit that was acknowledged survives a power cut, not only a kill. secure_delete: what a deletion
 # removes is overwritten, so that nothing of it stays behind in the file.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Final
 
@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from cofio.records import Level
-from cofio.store.database import RESTORED, Database, queries
+from cofio.store.database import INDEX_PLACE, RESTORED, Database, queries
 from cofio.store.pseudonyms import pseudonym
 from cofio.store.turns import Turns
 from cofio.store.vectors import Payload, Point, VectorIndex
@@ -22,7 +22,7 @@ TURN: Final = "pay the vector index"
 
 
 class Outbox:
-    """The debt of one truth to one index.
+    """The debt of one truth to one index, which is at `place`.
 
     A write is *paid* when the index has taken it, and *struck* off when the index has also flushed it: flushing takes
     tens of milliseconds, so it is not done for every meeting. What was paid and not struck is paid again after a crash.
@@ -31,9 +31,12 @@ class Outbox:
     it; there everything is struck when it is paid (`strike_at_once`), and nobody pays what another has paid.
     """
 
-    def __init__(self, database: Database, index: VectorIndex, turns: Turns, *, strike_at_once: bool) -> None:
+    def __init__(
+        self, database: Database, index: VectorIndex, turns: Turns, *, place: str, strike_at_once: bool
+    ) -> None:
         self._database = database
         self._index = index
+        self._place = place
         self._turns = turns
         self._strike_at_once = strike_at_once
         self._paying = asyncio.Lock()
@@ -97,6 +100,23 @@ class Outbox:
             await queries.clear_outbox(connection)
             await queries.owe_level(connection)
             await queries.forget_fact(connection, name=RESTORED)
+            await queries.set_fact(connection, name=INDEX_PLACE, value=self._place)
+
+
+async def fill(database: Database, index: VectorIndex, told: Callable[[int], None]) -> None:
+    """The index holds every memory of the truth, and nothing else, through a power cut too.
+
+    Nobody may write meanwhile. `told` hears how many memories each step brought. Raises `VectorStoreUnavailable`.
+    """
+    await index.ready()
+    await index.clear()
+    for level in Level:
+        ids = [row["memory_id"] for row in await database.rows(queries.memory_ids_of_level, level=int(level))]
+        for start in range(0, len(ids), BATCH):
+            part = ids[start : start + BATCH]
+            await _bring_up_to_date(database, index, level, part)
+            told(len(part))
+    await index.flush()
 
 
 async def _bring_up_to_date(
