@@ -214,3 +214,22 @@ async def test_a_batch_waits_for_room(tmp_path: Path) -> None:
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await working
+
+
+async def test_a_caller_that_is_cancelled_while_it_gives_its_reader_back_keeps_none(tmp_path: Path) -> None:
+    """As a health check does whose time is over, and a client that leaves."""
+    async with opened(tmp_path) as (runtime, _):
+        for _ in range(2 * database._READERS):
+            read = asyncio.Event()
+
+            async def leave(read: asyncio.Event = read) -> None:
+                async with runtime.database.read():
+                    read.set()
+
+            leaving = asyncio.create_task(leave())
+            await read.wait()  # it has left the block by now, and waits for the end of its transaction
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+        async with asyncio.timeout(60):
+            assert await runtime.database.version() == 0

@@ -121,6 +121,7 @@ class Database:
         self._writing = asyncio.Lock()
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         self._all_readers = readers
+        self._returning: set[asyncio.Task[None]] = set()
         self.scrubbed = True  # whether the log was empty when somebody last asked for that
         for reader in readers:
             self._readers.put_nowait(reader)
@@ -153,6 +154,8 @@ class Database:
     async def aclose(self) -> None:
         """Every connection is closed; what was committed is in the main file, unless there is no room for it."""
         async with self._writing:
+            if self._returning:
+                await asyncio.wait(self._returning)
             for reader in self._all_readers:
                 await reader.close()
             for _ in range(_READERS):
@@ -202,8 +205,17 @@ class Database:
                 await connection.execute("BEGIN")
                 yield connection
         finally:
-            await asyncio.shield(connection.rollback())
-            self._readers.put_nowait(connection)
+            # Also of a caller that is cancelled just here: a reader that stays away is away for good.
+            back = asyncio.create_task(self._give_back(connection))
+            self._returning.add(back)
+            back.add_done_callback(self._returning.discard)
+            await asyncio.shield(back)
+
+    async def _give_back(self, reader: aiosqlite.Connection) -> None:
+        try:
+            await reader.rollback()
+        finally:
+            self._readers.put_nowait(reader)
 
     async def rows(self, query: Any, **values: object) -> list[sqlite3.Row]:
         """All rows of one named query, which sees one state of the truth."""
