@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Final, ParamSpec, TypedDict, TypeVar
 
 import numpy as np
 import structlog
 
 from cofio import explain
 from cofio.cue import Cue, read_cue
-from cofio.errors import CofioError, EncoderUnavailable, VectorStoreUnavailable
+from cofio.errors import CofioError, EncoderUnavailable, Overloaded, VectorStoreUnavailable
 from cofio.find import CONCEPTS, Findings, Outside, find, outside_of
 from cofio.graph.bridges import Link
 from cofio.graph.csr import MemoryGraph
@@ -46,6 +47,9 @@ from cofio.telemetry.stages import Stages
 from cofio.telemetry.traces import annotate
 from cofio.text.features import FEATURES, query_features
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
 _log = structlog.get_logger(__name__)
 
 # How many times as many hits are asked for where those of the asked meetings do not count.
@@ -70,8 +74,8 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
     """The answer to `question` from the memory as it is now.
 
     Equal questions on an equal memory have equal answers. Where the encoder or the vector store does not answer, the
-    answer is found without it and says so. Raises `Overloaded` when too many questions wait for the encoder. Either
-    way it is counted, timed and logged, without a word of the question or the answer.
+    answer is found without it and says so. Raises `Overloaded` when too many questions wait for the encoder,
+    and when this one has waited for its turn for `max_query_wait_s`. Either way it is counted, timed and logged, without a word of the question or the answer.
     """
     started = time.perf_counter()
     stages = Stages("query")
@@ -108,13 +112,14 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
 
 async def _recall(runtime: Runtime, question: Question, stages: Stages) -> tuple[Answer, tuple[Missing, ...]]:
     """The answer but for its marks and times, and what did not answer on the way."""
+    latest = time.perf_counter() + runtime.settings.max_query_wait_s
     graph = runtime.live.current
     with stages("prepare"):
-        bounds, outside, cue = await asyncio.to_thread(_prepare, graph, question)
+        bounds, outside, cue = await _in_turn(runtime, latest, _prepare, graph, question)
     with stages("encode"):
         # The words are looked up while the encoder works.
         (lexical, features), semantic = await asyncio.gather(
-            asyncio.to_thread(_by_words, graph, bounds, cue), _encoded(runtime, cue)
+            _in_turn(runtime, latest, _by_words, graph, bounds, cue), _encoded(runtime, cue)
         )
     with stages("search"):
         nearest = await _nearest(runtime, graph, bounds, outside, semantic, question)
@@ -128,7 +133,7 @@ async def _recall(runtime: Runtime, question: Question, stages: Stages) -> tuple
         with stages("assemble"):
             return _assemble(graph, question, features, findings, ids, stored)
 
-    return await asyncio.to_thread(answer), nearest.missing
+    return await _in_turn(runtime, latest, answer), nearest.missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +200,23 @@ def _compared(graph: MemoryGraph, bounds: Scope, vector: Float32s, limit: int) -
     return [
         Hit(memory_id=id_, score=round(score, 6)) for id_, score in zip(ids, scores.tolist(), strict=True)
     ]
+
+
+async def _in_turn(
+    runtime: Runtime, latest: float, work: Callable[P, Result], *given: P.args, **named: P.kwargs
+) -> Result:
+    """What `work` returns in one of the threads of questions; raises `Overloaded` where none is free before `latest`.
+
+    Those who wait behind are spared the work for a caller who has been kept waiting for too long.
+    """
+
+    def do() -> Result:
+        if time.perf_counter() > latest:
+            raise Overloaded("The question has waited too long for its turn; try again later.")
+        return work(*given, **named)
+
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(runtime.recalling, context.run, do)
 
 
 def _prepare(graph: MemoryGraph, question: Question) -> tuple[Scope, Outside | None, Cue]:

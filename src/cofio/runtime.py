@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import pkgutil
 import shutil
 import uuid
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -63,8 +65,9 @@ class Runtime:
     """The open stores, the encoder, the current graph and the cache of one process.
 
     `writing` holds a lock a meeting for as long as somebody writes it or waits to, so that its ingests take turns, and
-    `turns` does the same among the processes that share the data directory; `batch_waiting` wakes the worker of
-    `cofio.batches`; `draining` is set when the process was told to stop, `rebuilding` while the
+    `turns` does the same among the processes that share the data directory; `recalling` are the
+    threads of questions, apart from all others, so that a storm of them holds up no ingest; `batch_waiting` wakes the
+    worker of `cofio.batches`; `draining` is set when the process was told to stop, `rebuilding` while the
     vector index is made anew; `disk` knows what the stores take there; `behind` holds what goes on although nobody
     waits for it any more.
     """
@@ -80,6 +83,7 @@ class Runtime:
     outbox: Outbox
     turns: Turns
     disk: DiskWatch
+    recalling: ThreadPoolExecutor
     shared_cache: SharedCache | None = None
     writing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
@@ -246,6 +250,8 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         await _tell_restored(database)
         turns = Turns(settings.data_dir / TURNS_NAME)
         stack.callback(turns.close)
+        recalling = ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 4), thread_name_prefix="recall")
+        stack.callback(recalling.shutdown)
         live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME, turns)
         index = await opening
         outbox = Outbox(
@@ -264,6 +270,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             outbox=outbox,
             turns=turns,
             disk=DiskWatch(settings),
+            recalling=recalling,
             shared_cache=await _open_shared_cache(settings, database, stack),
             cache=AnswerCache(
                 entries=settings.cache_entries, max_bytes=settings.cache_bytes, ttl_s=settings.cache_ttl_s

@@ -87,12 +87,15 @@ class Settings(BaseSettings):
     )
     encoder_threads: int = Field(default=2, ge=1, le=256, description="Threads of one encoder call.")
     max_pending_queries: int = Field(
-        default=256, ge=1, description="Queries that may wait for the encoder; further ones are answered 503."
+        default=256, ge=1, description="Queries that may be under way at once; further ones are answered 503."
     )
     max_query_wait_s: float = Field(
         default=5.0,
         gt=0,
-        description="Seconds that a query may wait for the encoder; then it is answered 503.",
+        description="Seconds that a query may wait for the encoder and for its turn; then it is answered 503.",
+    )
+    max_pending_ingests: int = Field(
+        default=16, ge=1, description="Ingests that may be under way at once; further ones are answered 503."
     )
     qdrant_url: str | None = Field(
         default=None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +29,21 @@ def draw(name: str, run: Run, folder: Path) -> Path | None:
     groups = [group for group in groups if group[1]]
     if not groups:
         return None
-    style = mpl.rc_context(
+    with style():
+        heights = [0.6 + 0.28 * len(values) for _, values, _ in groups]
+        chart = Figure(figsize=(WIDTH, sum(heights) + 0.5), layout="constrained")
+        places = chart.subplots(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for place, (title, values, unit) in zip(places, groups, strict=True):
+            _bars(place, title, values, unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.svg"
+        path.write_text(svg_of(chart), "utf-8")
+    return path
+
+
+def style() -> contextlib.AbstractContextManager[None]:
+    """Charts that are made and written inside look alike, and are the same for the same figures."""
+    return mpl.rc_context(
         {
             "svg.hashsalt": "cofio",
             "svg.fonttype": "none",  # text stays text
@@ -36,18 +52,14 @@ def draw(name: str, run: Run, folder: Path) -> Path | None:
             "axes.spines.right": False,
         }
     )
-    with style:
-        heights = [0.6 + 0.28 * len(values) for _, values, _ in groups]
-        chart = Figure(figsize=(WIDTH, sum(heights) + 0.5), layout="constrained")
-        places = chart.subplots(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for place, (title, values, unit) in zip(places, groups, strict=True):
-            _bars(place, title, values, unit)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name}.svg"
-        chart.savefig(path, format="svg", metadata={"Date": None})
+
+
+def svg_of(chart: Figure) -> str:
+    """The chart as SVG, without a date."""
+    drawn = io.StringIO()
+    chart.savefig(drawn, format="svg", metadata={"Date": None})
     # Matplotlib ends lines of paths with blanks.
-    path.write_text("\n".join(line.rstrip() for line in path.read_text("utf-8").splitlines()) + "\n", "utf-8")
-    return path
+    return "\n".join(line.rstrip() for line in drawn.getvalue().splitlines()) + "\n"
 
 
 def _times(found: Mapping[str, Any]) -> list[Group]:

@@ -24,6 +24,7 @@ from cofio.http.guard import KEY_HEADER, Guard, describe_access
 from cofio.http.headers import SecurityHeaders
 from cofio.http.limits import RateLimits
 from cofio.http.middleware import LARGE_BODIES, LimitedBody, Observed, largest_body
+from cofio.http.places import Places
 from cofio.http.schemas import BatchRequest, MeetingRequest
 from cofio.http.state import State
 from cofio.runtime import Runtime, open_runtime
@@ -84,6 +85,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
     app.add_middleware(SmallJson, max_depth=settings.max_json_depth, but=LARGE_BODIES)
     app.add_middleware(DecodedBody, limit_of=limit_of)
     app.add_middleware(LimitedBody, limit_of=limit_of)
+    app.add_middleware(Places, settings=settings)
     app.add_middleware(CachedQueries, route=route, path=query.PATH, known=known)
     app.add_middleware(RateLimits, settings=settings)
     app.add_middleware(Guard, gate=gate, settings=settings, paths=tuple(app.openapi()["paths"]))
