@@ -140,11 +140,12 @@ def page(descriptions: Mapping[str, str], folder: Path = RECORDS) -> str:
         if runs:
             lines += ["", f"## {name}", "", description.strip()]
         for run in runs:
-            lines += ["", *tell(Circumstances(**run["circumstances"]), _found(run["found"]))]
+            lines += ["", *tell(Circumstances(**run["circumstances"]), found_of(run["found"]))]
     return "\n".join(lines) + "\n"
 
 
-def _found(kept: dict[str, Any]) -> Found:
+def found_of(kept: Mapping[str, Any]) -> Found:
+    """What was kept as JSON, as it was found."""
     return Found(
         settings=kept["settings"],
         figures=[Figure(**figure) for figure in kept["figures"]],
