@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 from conftest import ROOT
-from monitored import PROMETHEUS, RUNBOOKS, alerts, blocks, rules
+from monitored import PROMETHEUS, RUNBOOKS, alerts, blocks, read_yaml, rules
 from typer.testing import CliRunner
 
 from cofio.cli import app
@@ -36,6 +36,13 @@ def test_a_section_tells_what_it_means_and_how_to_look_mend_and_end(name: str) -
 def test_commands_are_those_of_cofio(command: str) -> None:
     run = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
     assert run.exit_code == 0, run.output
+
+
+def test_containers_are_those_of_the_compose_file() -> None:
+    services = set(read_yaml(ROOT / "docker-compose.prod.yml")["services"])
+    lines = [line for line in blocks("sh", RUNBOOKS) if line.startswith("docker compose ")]
+    assert [line for line in lines if not services & set(line.split())] == []
+    assert lines
 
 
 def test_what_is_named_is_there() -> None:
