@@ -1,3 +1,3 @@
 """cofio: meeting transcripts become a memory that answers and associates."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

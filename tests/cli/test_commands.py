@@ -9,6 +9,8 @@ import networkx as nx
 import pytest
 from command_line import cofio
 
+from cofio import __version__
+
 
 def test_files_go_in_and_answers_come_out(tmp_path: Path) -> None:
     store = tmp_path / "store"
@@ -58,4 +60,4 @@ def test_errors_are_one_line_and_an_exit_code(
 
 
 def test_the_version_is_the_package_s() -> None:
-    assert cofio("version").strip() == "0.1.0"
+    assert cofio("version").strip() == __version__

@@ -12,13 +12,14 @@ from types import ModuleType
 from typing import Final
 
 from cofio.provenance import commit
-from drills import alerts, contention, damage, fuzz_http, fuzz_parsers, image, kill, restore
+from drills import alerts, contention, damage, fuzz_http, fuzz_parsers, image, kill, restore, rollback
 from drills.figures import PAGE, Circumstances, machine, page, record, tell
 
 DRILLS: Final[Mapping[str, ModuleType]] = {
     "kill": kill,
     "damage": damage,
     "restore": restore,
+    "rollback": rollback,
     "contention": contention,
     "fuzz-http": fuzz_http,
     "fuzz-parsers": fuzz_parsers,
