@@ -29,7 +29,7 @@ import dockerfile
 import httpx
 import pathspec
 from conftest import free_port
-from test_workers import vector_server
+from processes import vector_server
 
 from drills.figures import ROOT, Figure, Found, Table
 
