@@ -156,6 +156,28 @@ async def test_requests_stages_and_jobs_are_spans_of_the_trace_that_the_client_b
     assert "uillback" not in orjson.dumps(lines).decode()
 
 
+async def test_of_traces_begun_here_a_share_is_sent_and_of_others_what_their_beginner_sends(
+    collector: Collector,
+) -> None:
+    async with traces.traced(Settings(otlp_endpoint=collector.url, trace_share=0.0)):
+        with traces.request([]):
+            assert traces.span_ids() is None
+        with traces.request([(b"traceparent", f"00-{TRACE}-{PARENT}-00".encode())]):
+            assert traces.span_ids() is None
+        for nonsense in (b"00-xyz", b"\xff\xfe", b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-01"):
+            with traces.request([(b"traceparent", nonsense)]):
+                assert traces.span_ids() is None
+        with traces.request([(b"traceparent", TRACEPARENT["traceparent"].encode())]):
+            ids = traces.span_ids()
+            with pytest.raises(ValueError, match="what somebody said"), traces.span("query prepare"):
+                raise ValueError("what somebody said")
+    assert ids is not None
+    inner, outer = collector.spans()
+    assert (outer.span_id.hex(), inner.parent_span_id) == (ids.span_id, outer.span_id)
+    assert inner.status.code == inner.status.STATUS_CODE_ERROR
+    assert b"somebody" not in b"".join(collector.bodies)
+
+
 async def test_without_the_setting_nothing_is_traced() -> None:
     async with traces.traced(Settings()):
         with traces.request([(b"traceparent", TRACEPARENT["traceparent"].encode())]):

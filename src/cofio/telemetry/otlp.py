@@ -92,9 +92,9 @@ class OtlpTracer:
         return carrier.get(_ORIGIN)
 
     def ids(self) -> SpanIds | None:
-        """The ids of the current span; None if there is none."""
+        """The ids of the current span; None if there is none, or if its trace is not sent."""
         context = trace.get_current_span().get_span_context()
-        if not context.is_valid:
+        if not (context.is_valid and context.trace_flags.sampled):
             return None
         return SpanIds(
             trace_id=trace.format_trace_id(context.trace_id), span_id=trace.format_span_id(context.span_id)

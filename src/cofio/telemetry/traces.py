@@ -58,7 +58,7 @@ class Tracer(Protocol):
         ...
 
     def ids(self) -> SpanIds | None:
-        """The ids of the current span; None if there is none."""
+        """The ids of the current span; None if there is none, or if its trace is not sent."""
         ...
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ def origin() -> str | None:
 
 
 def span_ids() -> SpanIds | None:
-    """The ids of the current span; None while there is none."""
+    """The ids of the current span; None while there is none, and where its trace is not sent."""
     return None if _tracer is None else _tracer.ids()
 
 
