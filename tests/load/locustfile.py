@@ -84,7 +84,9 @@ def phases(name: str, users: int, minutes: float) -> list[Phase]:
     for called, length, rate in planned:
         start = laid[-1].end_s if laid else 0.0
         crowd = users if rate is None else round(users * rate / USUAL)
-        laid.append(Phase(name=called, start_s=start, end_s=start + 60 * length, users=crowd, rate=rate))
+        laid.append(
+            Phase(name=called, start_s=start, end_s=round(start + 60 * length, 3), users=crowd, rate=rate)
+        )
     return laid
 
 

@@ -68,8 +68,8 @@ def test_every_operation_has_examples_and_each_is_answered_as_documented(tmp_pat
                 for number in range(len(given)):
                     answer(name, number)
         assert answer("GET /operations/{operation_id}")["status"] == "succeeded"
-        answer("DELETE /api/v2/meetings/{meeting_id}")
-        answer("POST /ingest", 0)
-        answer("DELETE /admin/speakers/{name}")
-        answer("DELETE /admin/projects/{project}")
+        for name in examples:
+            if name.startswith("DELETE"):
+                answer("POST /ingest", 0)  # what the one before has taken with it
+                answer(name)
     assert done == set(examples)
