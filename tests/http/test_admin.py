@@ -41,4 +41,4 @@ async def test_what_is_no_page_of_the_audit_is_refused(
     assert told.status_code == 422, told.text
     assert told.json()["errors"][0]["field"] == field
     last = await admin.get("/admin/audit", params={"before": str(2**63 - 1)})
-    assert (last.status_code, last.json()["entries"]) == (200, [])
+    assert {entry["action"] for entry in last.json()["entries"]} == {"create_key"}
