@@ -24,6 +24,7 @@ from cofio.records import MeetingInput
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.store import database
+from cofio.store.database import Database
 
 PATH: Final = "/api/v2/query"
 
@@ -233,3 +234,17 @@ async def test_a_caller_that_is_cancelled_while_it_gives_its_reader_back_keeps_n
                 await leaving
         async with asyncio.timeout(60):
             assert await runtime.database.version() == 0
+
+
+async def test_a_database_whose_readers_are_all_at_work_is_not_down(tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        database = await Database.open(tmp_path / "cofio.sqlite3", tmp_path / "backups")
+        stack.push_async_callback(database.aclose)
+        while True:
+            try:
+                async with asyncio.timeout(0.2):
+                    await stack.enter_async_context(database.read())
+            except TimeoutError:
+                break
+        async with asyncio.timeout(10):
+            await database.ping()

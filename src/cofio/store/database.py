@@ -115,6 +115,7 @@ class Database:
         readers: list[aiosqlite.Connection],
         of_threads: list[sqlite3.Connection],
         watcher: sqlite3.Connection,
+        pinged: aiosqlite.Connection,
     ) -> None:
         self.path = path
         self._writer = writer
@@ -130,6 +131,9 @@ class Database:
             self._of_threads.put(connection)
         self._unscrubbed = False
         self._watcher = watcher
+        self._pinged = (
+            pinged  # nobody else's: that all readers are at work does not mean that the database is down
+        )
 
     @classmethod
     async def open(cls, path: Path, backups: Path) -> Database:
@@ -144,9 +148,10 @@ class Database:
             readers = [await _connect(path) for _ in range(_READERS)]
             of_threads = [await asyncio.to_thread(_connect_here, path) for _ in range(_READERS)]
             watcher = await asyncio.to_thread(_connect_here, path)
+            pinged = await _connect(path)
         except sqlite3.DatabaseError as error:
             raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
-        database = cls(path, writer, readers, of_threads, watcher)
+        database = cls(path, writer, readers, of_threads, watcher, pinged)
         # Whoever was killed after a deletion may have left what it removed in the log.
         await database.scrub()
         return database
@@ -156,7 +161,7 @@ class Database:
         async with self._writing:
             if self._returning:
                 await asyncio.wait(self._returning)
-            for reader in self._all_readers:
+            for reader in (*self._all_readers, self._pinged):
                 await reader.close()
             for _ in range(_READERS):
                 (await asyncio.to_thread(self._of_threads.get)).close()
@@ -267,8 +272,8 @@ class Database:
 
     async def ping(self) -> None:
         """The database answers a read; raises `StoreUnavailable` if not."""
-        async with self.read() as connection:
-            await queries.version(connection)
+        with _told(self.path):
+            await queries.version(self._pinged)
 
     async def damage(self) -> tuple[str, ...]:
         """What SQLite's own checks find wrong with the file, at most ten lines; they read all of it."""
