@@ -48,7 +48,7 @@ class Proof:
     """What was found when all that was erased was looked for again: zeros.
 
     `database` counts rows, `graph` and `index` the erased memories that are still in them (None where the vector store
-    does not answer: it is told later), `search` the results of a question for what was erased. `log_empty`: SQLite's log holds nothing of it; `index_purged`: nor do the files of the
+    does not answer: it is told later), `search` the results of a question for what was erased. `log_empty`: SQLite's log holds nothing of it, nor do answers that workers share; `index_purged`: nor do the files of the
     vector index, not even as deleted points. One that is false is being seen to, or, on a vector server, left to it.
     """
 

@@ -169,7 +169,7 @@ class Runtime:
         """Nothing that was deleted before is left in the graph, its snapshot, the cache and the database's log.
 
         Nor does the vector index find it, if it answers. Returns whether index, log and the shared cache are done too;
-        what is not is done as soon as it can be.
+        what is not is done as soon as it can be, and answers that are shared go when their time is up.
         """
         indexed = await self.settle(wait_s=self.settings.vector_timeout_s)
         self.cache.clear()
