@@ -10,10 +10,11 @@ import json
 from pathlib import Path
 
 from cofio.bench.charts import draw
-from cofio.bench.report import Run, report
+from cofio.bench.report import Run, report, under_load
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CHARTS = "benchmarks"
+LOADS = DOCS / "load"
 
 
 def main() -> None:
@@ -31,7 +32,8 @@ def main() -> None:
         for name, run in runs.items()
         if (path := draw(name, run, options.docs / CHARTS)) is not None
     }
-    print("\n".join(report(runs, charts)))
+    loads = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(LOADS.glob("*.json"))}
+    print("\n".join([*report(runs, charts), *under_load(loads)]))
 
 
 if __name__ == "__main__":

@@ -224,15 +224,15 @@ ROWS: Final[Mapping[str, Sequence[Panel]]] = {
             title="Meetings, by format", shown=rate("cofio_ingested_meetings_total", "format"), stacked=True
         ),
         Panel(
-            title="Not taken, by format and error",
-            shown=rate("cofio_ingest_failures_total", "format, code"),
-            stacked=True,
+            title="Not taken, by format", shown=rate("cofio_ingest_failures_total", "format"), stacked=True
         ),
+        Panel(title="Not taken, by error", shown=rate("cofio_ingest_failures_total", "code"), stacked=True),
         Panel(title="Time to store a meeting", shown=quantiles("cofio_ingest_seconds"), unit="s"),
         Panel(title="Stages of an ingest: p95", shown=p95("cofio_ingest_stage_seconds", "stage"), unit="s"),
         Panel(title="Accepted meetings that wait", shown=gauge("cofio_ingest_queue_meetings", over="max")),
     ),
     "Encoder": (
+        Panel(title="Questions that wait", shown=gauge("cofio_query_queue_questions")),
         Panel(title="Texts that wait", shown=gauge("cofio_encoder_queue_texts", "kind")),
         Panel(title="Texts of a call", shown=quantiles("cofio_encoder_batch_texts", "kind")),
         Panel(title="Time of a call: p95", shown=p95("cofio_encoder_batch_seconds", "kind"), unit="s"),

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-from conftest import ROOT, free_port
+from conftest import ROOT
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from ports import free_port
 
 CONFIGURATION: Final = (ROOT / "nginx.conf").read_text("utf-8")
 HOST: Final = "localhost"

@@ -19,6 +19,7 @@ class HashEncoder:
     provider = "hash"
     precision = "fp32"
     fingerprint = "hash"
+    earlier: frozenset[str] = frozenset()
     load = Load(questions=8, texts=4, chars=400)
 
     def encode(self, texts: Sequence[str]) -> Float32s:

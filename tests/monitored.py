@@ -19,7 +19,8 @@ import httpx
 import orjson
 import pytest
 import yaml
-from conftest import ROOT, free_port
+from conftest import ROOT
+from ports import free_port
 
 PROMETHEUS: Final = ROOT / "config" / "prometheus"
 ALERTMANAGER: Final = ROOT / "config" / "alertmanager" / "alertmanager.yml"

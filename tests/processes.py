@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
+from ports import free_port
+
 ROOT: Final = Path(__file__).parents[1]
 WAIT_S: Final = 120.0
 
@@ -25,17 +27,6 @@ def until(look: Callable[[], Found | None], what: str) -> Found:
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
     return found
-
-
-def free_port() -> int:
-    """A port that is free, and so is the one after it."""
-    while True:
-        with socket.socket() as probe, socket.socket() as after:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError):
-                after.bind(("127.0.0.1", port + 1))
-                return port
 
 
 @contextlib.contextmanager
@@ -69,3 +60,9 @@ def connected(port: int) -> bool | None:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
         return True
     return None
+
+
+def status_kib(pid: str, name: str) -> int:
+    """What the kernel tells of a process in KiB, such as `VmHWM`, the most memory that it has had in RAM."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import free_port
+from ports import free_port
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from conftest import ROOT, free_port
+from conftest import ROOT
+from ports import free_port
 
 
 class Service:
@@ -24,6 +25,8 @@ class Service:
         self.log = folder / f"log-{self.port}"
         command = [sys.executable, "-m", "cofio", "serve", "--port", str(self.port)]
         command += ["--data-dir", str(folder / "store")]
+        # A machine that is busy with other tests may keep a question waiting for long: that is not what they look at.
+        patient = {"COFIO_QUERY_RATE": "", "COFIO_INGEST_RATE": "", "COFIO_MAX_QUERY_WAIT_S": "60"}
         told = {f"COFIO_{name.upper()}": str(value) for name, value in settings.items()}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -31,7 +34,7 @@ class Service:
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
-                env={**os.environ, "COFIO_QUERY_RATE": "", "COFIO_INGEST_RATE": "", **told},
+                env={**os.environ, **patient, **told},
             )
         deadline = time.monotonic() + 120
         while self.ready() != 200:

@@ -20,6 +20,7 @@ from test_kill import meeting
 
 from cofio import backups
 from cofio.backups import create_backup, list_backups, restore_backup, verify_backup
+from cofio.data_dir import DATABASE_NAME
 from cofio.errors import BackupUnderWay, DamagedBackup, InvalidInput, NotFound, StoreInUse, StoreTooNew
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting, doctor
@@ -143,7 +144,11 @@ async def test_a_backup_beside_writers_holds_whole_meetings_and_all_that_was_ack
 def test_a_copy_is_of_one_state_however_much_is_written_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its read transaction, the copy would begin anew after each of these commits."""
+    """Without its read transaction, the copy would begin anew after each of these commits.
+
+    The connection is a real one, which copies in small steps and lets another commit after each: that commits of
+    others always fall between two steps cannot be brought about from outside.
+    """
     source = tmp_path / "source"
     with contextlib.closing(sqlite3.connect(source, isolation_level=None)) as writer:
         writer.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (x BLOB)")
@@ -258,13 +263,17 @@ async def test_any_zstd_makes_the_database_of_a_backup(tmp_path: Path) -> None:
         assert connection.execute("SELECT title FROM meetings").fetchall() == [("Sync 1",)]
 
 
-async def test_a_backup_of_a_newer_cofio_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_backup_of_a_newer_cofio_is_refused(tmp_path: Path) -> None:
     async with _open(tmp_path / "store") as runtime:
         await ingest(runtime, meeting(1))
+    with contextlib.closing(sqlite3.connect(tmp_path / "store" / DATABASE_NAME)) as newer, newer:
+        newer.execute(
+            "INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('later', '9999-later')"
+        )
     made = create_backup(tmp_path / "store", tmp_path)
-    monkeypatch.setattr(backups, "newest_known_migration", lambda: "0001-memory")
-    with pytest.raises(StoreTooNew, match="0001-memory"):
+    with pytest.raises(StoreTooNew, match=r"9999-later.*knows none after"):
         restore_backup(tmp_path / made.name, tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere" / DATABASE_NAME).exists()
 
 
 async def test_the_service_makes_and_lists_backups(tmp_path: Path) -> None:

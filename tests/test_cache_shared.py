@@ -11,12 +11,13 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from conftest import free_port
 from hash_encoder import HashEncoder
 from in_process import client
+from ports import free_port
 from pydantic import SecretStr
 from redis_server import redis_server
 
+from cofio import cache_shared
 from cofio.cache_shared import SharedCache
 from cofio.errors import InvalidSettings
 from cofio.records import Filters, Level, Question
@@ -26,6 +27,12 @@ from cofio.store.database import note_restored
 
 QUESTION = {"query": "Who paints the harbour wall?"}
 MEETING = {"title": "Harbour", "transcript": "Ann: Ravi paints the harbour wall.\nBob: In blue, I hope."}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is waited for as long as a busy machine needs: what is asked here is not how soon it is given up."""
+    monkeypatch.setattr(cache_shared, "WAIT_S", 10.0)
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ import pytest
 from conftest import ROOT
 from hash_encoder import HashEncoder
 from in_process import client
+from ports import free_port
 from prometheus_client import REGISTRY
 
 from cofio.embed.onnx import OnnxEncoder, TextEncoder
@@ -207,9 +207,7 @@ async def test_questions_are_answered_while_the_engine_is_killed_again_and_again
 
 
 async def test_a_service_starts_and_works_without_its_vector_server(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     async with opened(tmp_path, qdrant_url=url, vector_timeout_s=1) as (runtime, asked):
         receipt = await ingest(runtime, meeting(2))
         assert receipt.outcome == "created"
@@ -259,7 +257,8 @@ async def test_a_large_memory_is_compared_where_it_is_nearest(
     async with opened(tmp_path) as (runtime, _):
         for i in range(10):
             await ingest(runtime, meeting(i))
-        monkeypatch.setattr(nearest, "COMPARED_ROWS", 8)  # two meetings
+        # Two meetings: a memory of more episodes than the real bound takes minutes to make.
+        monkeypatch.setattr(nearest, "COMPARED_ROWS", 8)
         graph = runtime.live.current
         rows, _scores = nearest_rows(graph, scope(graph, Filters()), _vector("gasket supplier"), 50)
         titles = {graph.heads[number].title for number in graph.meeting_of_row[rows].tolist()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,9 @@ from keyed import keyed
 
 from cofio.health import measure_health
 from cofio.ingest import ingest
-from cofio.records import Float32s, MeetingInput
-from cofio.runtime import open_runtime
+from cofio.query import recall
+from cofio.records import Float32s, MeetingInput, Question
+from cofio.runtime import RECALLS_ELSEWHERE, open_runtime
 from cofio.settings import Settings
 from cofio.store.outbox import TURN
 from cofio.telemetry.requests import recent_requests, request_answered
@@ -66,14 +68,19 @@ async def test_each_part_is_degraded_from_its_bound_on_and_says_why(tmp_path: Pa
 
         await ingest(runtime, MeetingInput(title="New", transcript="Ann: It is owed."), settle=False)
         for _ in range(20):
-            request_answered(method="GET", endpoint="/x", status=500, seconds=0.1, request_id="r")
+            request_answered(
+                method="GET", endpoint="/x", routed=True, status=500, seconds=0.1, request_id="r"
+            )
         answered, failed = recent_requests()
         assert 20 <= failed <= answered
         encoder.let.clear()
-        asking = [asyncio.create_task(runtime.batcher.encode(["one"], urgent=True))]
-        while encoder.calls == calls + 1:  # the import's own call came before
+        places = (os.cpu_count() or 1) + RECALLS_ELSEWHERE
+        asking = [
+            asyncio.create_task(recall(runtime, Question(query=f"question {number}")))
+            for number in range(places + 1)
+        ]
+        while runtime.recalls.waiting == 0:
             await asyncio.sleep(0.01)
-        asking.append(asyncio.create_task(runtime.batcher.encode(["that waits"], urgent=True)))
         try:
             for name, bound in bounds.items():
                 strict = dataclasses.replace(runtime, settings=easy.model_copy(update=bound))

@@ -24,6 +24,7 @@ from cofio.query import recall
 from cofio.records import Level, MeetingInput, Question
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
+from cofio.store.audit import page_of_audit
 
 QUESTION: Final = Question(query="Who paints the crane on the pier?")
 # Begins to move a store to a server, and dies when the first memories have arrived.
@@ -107,6 +108,10 @@ async def test_to_the_server_and_back_gives_the_same_answers(tmp_path: Path, url
         await delete_meeting(runtime, ids[0])
         await ingest(runtime, meeting(20))
         changed = await named(runtime)
+        told = (await page_of_audit(runtime.database, limit=10, before=None)).entries
+        assert [(entry.action, entry.subject) for entry in told if entry.action == "move-index"] == [
+            ("move-index", url)
+        ]
     assert not (embedded.data_dir / "vectors").exists()
 
     back = await moved(server, embedded)

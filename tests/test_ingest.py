@@ -263,6 +263,29 @@ class _Failing(HashEncoder):
         raise RuntimeError("out of memory")
 
 
+class CountingEncoder(HashEncoder):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> Float32s:
+        self.texts += texts
+        return super().encode(texts)
+
+
+async def test_what_is_said_again_and_again_is_encoded_once(tmp_path: Path) -> None:
+    encoder = CountingEncoder()
+    told: list[int] = []
+    meeting = replace(STANDUP, transcript="Ann: Yeah.\nBen: The samples came.\nAnn: Yeah.\nAnn: Yeah.\n")
+    async with open_runtime(Settings(data_dir=tmp_path / "store"), encoder) as runtime:
+        receipt = await ingest(runtime, meeting, on_encoded=told.append)
+        assert receipt.added == len(_episodes(runtime)) == sum(told) == 4
+        assert sorted(encoder.texts) == ["Ann: Yeah.", "Ben: The samples came."]
+        graph = runtime.live.current
+        same = [row for row in range(4) if (graph.vectors[row] != graph.vectors[1])[:384].any()]
+        assert same == [0, 2, 3]
+        assert (graph.vectors[same, :384] == graph.vectors[0, :384]).all()
+
+
 async def test_a_failing_encoder_stores_nothing(tmp_path: Path) -> None:
     async with open_runtime(Settings(data_dir=tmp_path / "store"), _Failing()) as runtime:
         with pytest.raises(EncoderUnavailable):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from hash_encoder import HashEncoder
 
+from cofio.errors import InvalidSettings
 from cofio.runtime import open_runtime
 from cofio.settings import Settings
 
@@ -27,3 +29,27 @@ async def test_a_meeting_has_one_writer_at_a_time_and_writers_leave_nothing_behi
         await asyncio.gather(*(write_again_and_again() for _ in range(3)))
         assert most == 1
         assert not runtime.writing
+
+
+class ReplacedEncoder(HashEncoder):
+    fingerprint = "hash of today"
+
+
+class RebuiltEncoder(ReplacedEncoder):
+    """What became of the hash encoder: its vectors differ from those of before by rounding alone."""
+
+    earlier = frozenset({"hash"})
+
+
+async def test_a_store_keeps_to_its_encoder_or_to_what_became_of_it(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "store")
+    async with open_runtime(settings, HashEncoder()):
+        pass
+    with pytest.raises(InvalidSettings, match="made by the encoder hash, not by hash of today"):
+        async with open_runtime(settings, ReplacedEncoder()):
+            pass
+    async with open_runtime(settings, RebuiltEncoder()):
+        pass
+    # The version before opens it again.
+    async with open_runtime(settings, HashEncoder()):
+        pass

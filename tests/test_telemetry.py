@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import subprocess
 import sys
@@ -128,7 +129,7 @@ import structlog
 from cofio.telemetry.logs import configure_logging
 from cofio.telemetry.requests import request_answered
 configure_logging("info", {format!r})
-told = dict(method="POST", endpoint="/a%20b/{{id}}", status=429, request_id="r:1.2-3")
+told = dict(method="POST", endpoint="/a%20b/{{id}}", routed=True, status=429, request_id="r:1.2-3")
 for seconds in (0.0012344, 0.0, 12.5):
     request_answered(seconds=seconds, **told)
     line = structlog.get_logger("cofio.accesX").bind(method=told["method"], endpoint=told["endpoint"])
@@ -156,14 +157,14 @@ def test_the_line_of_a_request_can_be_silenced() -> None:
 DEBUGGED = """
 import asyncio, logging, sys
 from pathlib import Path
+import sqlite3
 from cofio.store.database import Database
 from cofio.telemetry.logs import configure_logging
 configure_logging("debug", "json")
 logging.getLogger("cofio.x").debug("told")
 async def search():
     database = await Database.open(Path(sys.argv[1]), Path(sys.argv[1]).parent)
-    async with database.read() as connection:
-        await connection.execute("select ?", ("what somebody said",))
+    await database.read(sqlite3.Connection.execute, "select ?", ("what somebody said",))
     await database.aclose()
 asyncio.run(search())
 """
@@ -174,3 +175,37 @@ def test_at_debug_no_library_writes_down_what_it_was_given(tmp_path: Path) -> No
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "told" in done.stderr
     assert "said" not in done.stderr
+
+
+BROKEN = """
+import logging, sys, structlog
+from cofio.telemetry.logs import configure_logging
+configure_logging("info", sys.argv[1])
+def broken(said):
+    try:
+        int(said)
+    except ValueError as error:
+        raise KeyError(said) from error
+for log in (logging.getLogger("uvicorn.error"), structlog.get_logger("cofio.x")):
+    try:
+        broken("the merger is on Monday")
+    except KeyError:
+        log.exception("broke")
+try:
+    open("/nowhere/the-file")
+except OSError:
+    structlog.get_logger("cofio.x").exception("no file")
+"""
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_an_error_is_told_by_its_course_not_by_what_it_quotes(format: str) -> None:
+    command = [sys.executable, "-c", BROKEN, format]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert "merger" not in told
+    assert told.count("builtins.ValueError") == told.count("builtins.KeyError") == 2
+    assert told.count("in broken") == 4, "the lines of code that led there"
+    assert told.count("which led to:") == 2
+    assert "FileNotFoundError: No such file or directory" in told
+    if format == "json":
+        assert all(json.loads(line)["exception"] for line in told.splitlines())

@@ -31,7 +31,7 @@ from cofio.telemetry.logs import configure_logging
 TRACE: Final = "0af7651916cd43dd8448eb211c80319c"  # pragma: allowlist secret
 PARENT: Final = "b7ad6b7169203331"  # pragma: allowlist secret
 TRACEPARENT: Final = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
-QUERY_STAGES: Final = {"prepare", "encode", "search", "activate", "fetch", "assemble"}
+QUERY_STAGES: Final = {"wait", "prepare", "encode", "search", "activate", "fetch", "assemble"}
 INGEST_STAGES: Final = {"parse", "look_up", "encode", "memorise", "store", "index"}
 
 

@@ -138,6 +138,22 @@ class OtherEncoder(HashEncoder):
         return np.ascontiguousarray(super().encode(texts)[:, ::-1])
 
 
+class RebuiltEncoder(OtherEncoder):
+    """Says that it makes such vectors as the first."""
+
+    earlier = frozenset({HashEncoder.fingerprint})
+
+
+async def test_vectors_of_what_an_encoder_was_before_are_taken_over(tmp_path: Path) -> None:
+    file = tmp_path / "all.jsonl"
+    async with _open(tmp_path / "from") as runtime:
+        await _fill(runtime)
+        await asyncio.to_thread(write_export, open_export(runtime.settings, None).chunks(), file)
+    async with _open(tmp_path / "to", RebuiltEncoder()) as runtime:
+        done = await import_export(runtime, file)
+        assert (done.added, done.encoded_again) == (7, False)
+
+
 async def test_another_encoder_encodes_again(tmp_path: Path) -> None:
     file = tmp_path / "all.jsonl"
     async with _open(tmp_path / "from") as runtime:

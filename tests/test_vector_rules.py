@@ -110,7 +110,7 @@ class _Broken(HashEncoder):
 
 @pytest.mark.parametrize("kind", ["not a number", "not unit", "zero"])
 async def test_what_the_encoder_gives_is_checked(kind: str) -> None:
-    batcher = Batcher(_Broken(kind), workers=1, max_pending_texts=4, max_wait_s=5)
+    batcher = Batcher(_Broken(kind), workers=1, max_wait_s=5)
     try:
         with pytest.raises(EncoderUnavailable) as refusal:
             await batcher.encode(["a text"], urgent=True)

@@ -12,7 +12,7 @@ import orjson
 import structlog
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from cofio.errors import CofioError, EncoderUnavailable, StoreUnavailable
+from cofio.errors import CofioError, EncoderUnavailable, InternalError, StoreUnavailable
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting
 from cofio.records import MeetingInput, Operation
@@ -114,27 +114,17 @@ async def _run(runtime: Runtime, operation_id: str) -> None:
 
 
 async def _ingest_next(runtime: Runtime, operation_id: str, pending: PendingMeeting) -> None:
-    payload = await asyncio.to_thread(orjson.loads, pending.payload)
     try:
+        payload = await asyncio.to_thread(orjson.loads, pending.payload)
         receipt = await _some_times(ingest)(runtime, _meeting(payload))
     except StoreUnavailable:
         raise
     except CofioError as error:
-        result = {
-            "code": error.code,
-            "title": error.title(),
-            "detail": error.detail,
-            "field": error.field,
-        }
-        await operations.settle_meeting(
-            runtime.database,
-            operation_id,
-            pending.position,
-            succeeded=False,
-            result=result,
-            meeting_id=None,
-        )
-        _log.warning("batch_meeting_failed", position=pending.position, code=error.code)
+        await _failed(runtime, operation_id, pending, error)
+        return
+    except Exception:  # noqa: BLE001  one meeting that nobody foresaw must not hold up all that wait behind it
+        _log.exception("batch_meeting_broke", position=pending.position)
+        await _failed(runtime, operation_id, pending, InternalError())
         return
     settled = await operations.settle_meeting(
         runtime.database,
@@ -147,6 +137,24 @@ async def _ingest_next(runtime: Runtime, operation_id: str, pending: PendingMeet
     if not settled:
         # Its project was erased while it was on its way.
         await delete_meeting(runtime, receipt.meeting_id)
+
+
+async def _failed(runtime: Runtime, operation_id: str, pending: PendingMeeting, error: CofioError) -> None:
+    result = {
+        "code": error.code,
+        "title": error.title(),
+        "detail": error.detail,
+        "field": error.field,
+    }
+    await operations.settle_meeting(
+        runtime.database,
+        operation_id,
+        pending.position,
+        succeeded=False,
+        result=result,
+        meeting_id=None,
+    )
+    _log.warning("batch_meeting_failed", position=pending.position, code=error.code)
 
 
 def _meeting(payload: dict[str, Any]) -> MeetingInput:

@@ -252,8 +252,9 @@ async def _told(
         "edges": edges,
         "found_again": found,
     }
-    async with runtime.database.write() as connection:
-        entry = await add_entry(connection, actor=actor, action=action, subject=subject, details=details)
+    entry = await runtime.database.write(
+        add_entry, actor=actor, action=action, subject=subject, details=details
+    )
     saved = await asyncio.to_thread(backups.list_backups, backup_dir(runtime.settings))
     return Erasure(
         meetings_deleted=meetings_deleted,

@@ -201,3 +201,9 @@ class InvalidSettings(CofioError):
     """A setting is unknown or out of range."""
 
     code = "invalid_settings"
+
+
+class InternalError(CofioError):
+    """Something went wrong inside; the log holds it under the request id."""
+
+    code = "internal_error"

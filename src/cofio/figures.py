@@ -61,6 +61,7 @@ async def publish(runtime: Runtime) -> None:
     cache = runtime.cache.figures()
     metrics.CACHE_ENTRIES.set(cache.entries)
     metrics.CACHE_BYTES.set(cache.content_bytes)
+    metrics.QUERY_QUEUE.set(runtime.recalls.waiting)
     metrics.ENCODER_QUEUE.labels("question").set(runtime.batcher.pending_questions)
     metrics.ENCODER_QUEUE.labels("import").set(runtime.batcher.pending_imports)
     for process, process_id in (("service", None), ("engine", runtime.index.process_id)):

@@ -19,9 +19,9 @@ from cofio.store.database import queries
 
 async def export_graphml(runtime: Runtime, path: Path) -> tuple[int, int]:
     """`path` holds every memory and every edge, stored or from title to title; returns how many of each."""
-    async with runtime.database.read() as connection:
-        nodes = [row async for row in queries.all_nodes(connection)]
-        edges = [row async for row in queries.all_edges(connection)]
+    nodes, edges = await runtime.database.read(
+        lambda connection: (list(queries.all_nodes(connection)), list(queries.all_edges(connection)))
+    )
     known = frozenset(row["memory_id"] for row in nodes)
     named = [pair for pair in _named(runtime.live.current) if known.issuperset(pair)]
     await asyncio.to_thread(_write, nodes, edges, named, path)

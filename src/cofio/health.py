@@ -181,17 +181,21 @@ async def _disk(runtime: Runtime) -> _Used:
 
 
 async def _queue(runtime: Runtime) -> _Used:
-    waiting, most = runtime.batcher.pending_questions, runtime.settings.max_pending_queries
+    # Of those under way so many are worked on; the others wait.
+    waiting, most = (
+        runtime.recalls.waiting,
+        max(1, runtime.settings.max_pending_queries - runtime.recalls.at_once),
+    )
     bound = runtime.settings.degraded_queue_share
     return _Used(
         reason=(
-            f"{waiting} questions wait for the encoder, more than {bound:.0%} of what may."
+            f"{waiting} questions wait for their turn, more than {bound:.0%} of what may."
             if waiting > bound * most
             else None
         ),
         detail={
             "questions": waiting,
-            "max_pending_queries": most,
+            "most_questions": most,
             "import_texts": runtime.batcher.pending_imports,
             "degraded_queue_share": bound,
         },

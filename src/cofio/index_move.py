@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +23,7 @@ from cofio.query import recall
 from cofio.records import Answer, Filters, Level, Question
 from cofio.runtime import Runtime, index_place, open_index
 from cofio.settings import Settings
+from cofio.store.audit import LOCAL, add_entry
 from cofio.store.breaker import Breaker
 from cofio.store.database import INDEX_PLACE, Database, queries
 from cofio.store.outbox import fill
@@ -103,11 +105,16 @@ async def move_index(runtime: Runtime, target: Settings, told: Callable[[int, in
         if found.problems:
             return found
         emptied = await _emptied(runtime.index)
-        async with runtime.database.write() as connection:
-            await queries.set_fact(connection, name=INDEX_PLACE, value=place)
+        await runtime.database.write(_note, place, found.memories)
         return dataclasses.replace(found, emptied=emptied)
     finally:
         await index.aclose()
+
+
+def _note(connection: sqlite3.Connection, place: str, memories: Mapping[str, int]) -> None:
+    """The store notes where its index is, and the audit that it was moved."""
+    queries.set_fact(connection, name=INDEX_PLACE, value=place)
+    add_entry(connection, actor=LOCAL, action="move-index", subject=place, details=memories)
 
 
 async def _questions(database: Database) -> list[Question]:

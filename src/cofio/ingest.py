@@ -52,7 +52,7 @@ async def ingest(
     """The meeting is remembered, whole or not at all; a meeting that is known already is brought up to date.
 
     A meeting is known again by its `external_id`, or without one by project, series, title, date and its first
-    utterance. `on_encoded` is told of every text that was encoded. Without `settle` the meeting is stored, but
+    utterance. `on_encoded` is told of all texts whose vectors are there. Without `settle` the meeting is stored, but
     graph and vector index learn of it only by the next `runtime.settle()`: for loading thousands. Raises `UnknownFormat`,
     `UnreadableTranscript`, `EmptyTranscript` or `InvalidInput` for what cannot be taken, and
     `EncoderUnavailable` if the encoder fails; then nothing was stored. Either way it is counted, timed and logged.
@@ -266,7 +266,7 @@ async def _encode(
     stored: StoredMeeting | None,
     on_encoded: Callable[[int], None] | None,
 ) -> Float32s:
-    """The (n, 384) semantic vectors of the episodes; those that are stored already are not encoded again."""
+    """The (n, 384) semantic vectors of the episodes; what is stored already, or said twice, is not encoded again."""
     known: Mapping[str, Float32s] = stored.vectors if stored else {}
     new = [i for i, memory_id in enumerate(ids) if memory_id not in known]
     vectors = np.empty((len(ids), SEMANTIC_DIMENSIONS), np.float32)
@@ -275,7 +275,11 @@ async def _encode(
             vectors[i] = known[memory_id][:SEMANTIC_DIMENSIONS]
     if new:
         texts = [episodes[i].encoded_text for i in new]
-        vectors[new] = await runtime.batcher.encode(texts, urgent=False, on_progress=on_encoded)
+        place = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+        encoded = await runtime.batcher.encode(list(place), urgent=False, on_progress=on_encoded)
+        vectors[new] = encoded[[place[text] for text in texts]]
+        if on_encoded is not None:
+            on_encoded(len(texts) - len(place))
     return vectors
 
 

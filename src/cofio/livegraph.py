@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +48,7 @@ class LiveGraph:
         """The graph of the whole truth is current: from the snapshot at `path` and what was committed after it."""
         ledger = Ledger()
         live = cls(database, path, turns, ledger, await asyncio.to_thread(ledger.graph, 0))
-        await asyncio.gather(asyncio.to_thread(_warm), live._restore())
+        await live._restore()
         restored = live._ledger
         await live.catch_up()
         if not live.saved_version or live._ledger is not restored or not restored.state().alive.all():
@@ -78,9 +79,9 @@ class LiveGraph:
         async with self._changing:
             if self.current.version >= wanted:
                 return
-            ledger, version = await graph_rows.catch_up(self._database, self._ledger, self.current.version)
-            self._ledger = await asyncio.to_thread(_tidied, ledger)
-            self.current = await asyncio.to_thread(self._ledger.graph, version)
+            self._ledger, self.current = await self._database.read(
+                _caught_up, self._ledger, self.current.version
+            )
 
     async def reload(self) -> None:
         """`current` is built anew from the whole truth."""
@@ -131,11 +132,15 @@ class LiveGraph:
             self.current = await asyncio.to_thread(self._ledger.graph, saved[0])
 
 
-def _tidied(ledger: Ledger) -> Ledger:
-    return Ledger.of(compact(ledger.state())) if ledger.crowded else ledger
+def _caught_up(connection: sqlite3.Connection, ledger: Ledger, since: int) -> tuple[Ledger, MemoryGraph]:
+    """The ledger with what was committed after version `since`, tidied if it is time, and its graph."""
+    ledger, version = graph_rows.catch_up(connection, ledger, since)
+    if ledger.crowded:
+        ledger = Ledger.of(compact(ledger.state()))
+    return ledger, ledger.graph(version)
 
 
-def _warm() -> None:
+def warm() -> None:
     """Every kernel is compiled, or loaded from its cache on disk: no question pays for it."""
     ledger = Ledger()
     vector = np.zeros(VECTOR_DIMENSIONS, np.float32)

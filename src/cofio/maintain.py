@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -109,9 +110,12 @@ async def note_keys(runtime: Runtime) -> None:
     acts += [(key.revoked_at, "revoke_key", key.key_id) for key in keys if key.revoked_at is not None]
     if not acts:
         return
-    async with runtime.database.write() as connection:
+
+    def note(connection: sqlite3.Connection) -> None:
         for at, action, key_id in sorted(acts):
-            await add_entry_once(connection, at=at, action=action, subject=key_id)
+            add_entry_once(connection, at=at, action=action, subject=key_id)
+
+    await runtime.database.write(note)
 
 
 async def doctor(runtime: Runtime, *, repair: bool) -> Diagnosis:
@@ -162,8 +166,9 @@ async def rebuild(runtime: Runtime) -> Diagnosis:
     await runtime.live.reload()
     await runtime.rebuild_index()
     diagnosis = await doctor(runtime, repair=False)
-    async with runtime.database.write() as connection:
-        await add_entry(connection, actor=LOCAL, action="rebuild", subject="", details=diagnosis.index)
+    await runtime.database.write(
+        add_entry, actor=LOCAL, action="rebuild", subject="", details=diagnosis.index
+    )
     return diagnosis
 
 

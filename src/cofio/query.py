@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
+import contextlib
 import dataclasses
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, ParamSpec, TypedDict, TypeVar
+from typing import Final, TypedDict
 
 import numpy as np
 import structlog
 
 from cofio import explain
 from cofio.cue import Cue, read_cue
-from cofio.errors import CofioError, EncoderUnavailable, Overloaded, VectorStoreUnavailable
+from cofio.errors import CofioError, EncoderUnavailable, VectorStoreUnavailable
 from cofio.find import CONCEPTS, Findings, Outside, find, outside_of
 from cofio.graph.bridges import Link
 from cofio.graph.csr import MemoryGraph
@@ -46,9 +46,7 @@ from cofio.telemetry.metrics import DEGRADED_ANSWERS, QUERY_SECONDS
 from cofio.telemetry.stages import Stages
 from cofio.telemetry.traces import annotate
 from cofio.text.features import FEATURES, query_features
-
-P = ParamSpec("P")
-Result = TypeVar("Result")
+from cofio.threads import run_in
 
 _log = structlog.get_logger(__name__)
 
@@ -74,8 +72,9 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
     """The answer to `question` from the memory as it is now.
 
     Equal questions on an equal memory have equal answers. Where the encoder or the vector store does not answer, the
-    answer is found without it and says so. Raises `Overloaded` when too many questions wait for the encoder,
-    and when this one has waited for its turn for `max_query_wait_s`. Either way it is counted, timed and logged, without a word of the question or the answer.
+    answer is found without it and says so. Raises `Overloaded` when it has waited for its turn, or then for the
+    encoder, for `max_query_wait_s`. Either way it is counted, timed and logged, without a word of the question or the
+    answer.
     """
     started = time.perf_counter()
     stages = Stages("query")
@@ -112,14 +111,22 @@ async def recall(runtime: Runtime, question: Question) -> Answer:
 
 async def _recall(runtime: Runtime, question: Question, stages: Stages) -> tuple[Answer, tuple[Missing, ...]]:
     """The answer but for its marks and times, and what did not answer on the way."""
-    latest = time.perf_counter() + runtime.settings.max_query_wait_s
+    async with contextlib.AsyncExitStack() as stack:
+        with stages("wait"):
+            await stack.enter_async_context(runtime.recalls.place())
+        return await _recall_in_place(runtime, question, stages)
+
+
+async def _recall_in_place(
+    runtime: Runtime, question: Question, stages: Stages
+) -> tuple[Answer, tuple[Missing, ...]]:
     graph = runtime.live.current
     with stages("prepare"):
-        bounds, outside, cue = await _in_turn(runtime, latest, _prepare, graph, question)
+        bounds, outside, cue = await run_in(runtime.recalls.threads, _prepare, graph, question)
     with stages("encode"):
         # The words are looked up while the encoder works.
         (lexical, features), semantic = await asyncio.gather(
-            _in_turn(runtime, latest, _by_words, graph, bounds, cue), _encoded(runtime, cue)
+            run_in(runtime.recalls.threads, _by_words, graph, bounds, cue), _encoded(runtime, cue)
         )
     with stages("search"):
         nearest = await _nearest(runtime, graph, bounds, outside, semantic, question)
@@ -133,7 +140,7 @@ async def _recall(runtime: Runtime, question: Question, stages: Stages) -> tuple
         with stages("assemble"):
             return _assemble(graph, question, features, findings, ids, stored)
 
-    return await _in_turn(runtime, latest, answer), nearest.missing
+    return await run_in(runtime.recalls.threads, answer), nearest.missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +157,7 @@ async def _encoded(runtime: Runtime, cue: Cue) -> Float32s | None:
     """The cue's 384 semantic dimensions, None where the encoder fails."""
     try:
         encoded = await runtime.batcher.encode([cue.encoded_text], urgent=True)
-    except EncoderUnavailable as error:
-        _log.warning("question_not_encoded", reason=error.detail)
+    except EncoderUnavailable:  # the batcher has told why
         return None
     vector: Float32s = encoded[0]
     return vector
@@ -200,23 +206,6 @@ def _compared(graph: MemoryGraph, bounds: Scope, vector: Float32s, limit: int) -
     return [
         Hit(memory_id=id_, score=round(score, 6)) for id_, score in zip(ids, scores.tolist(), strict=True)
     ]
-
-
-async def _in_turn(
-    runtime: Runtime, latest: float, work: Callable[P, Result], *given: P.args, **named: P.kwargs
-) -> Result:
-    """What `work` returns in one of the threads of questions; raises `Overloaded` where none is free before `latest`.
-
-    Those who wait behind are spared the work for a caller who has been kept waiting for too long.
-    """
-
-    def do() -> Result:
-        if time.perf_counter() > latest:
-            raise Overloaded("The question has waited too long for its turn; try again later.")
-        return work(*given, **named)
-
-    context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(runtime.recalling, context.run, do)
 
 
 def _prepare(graph: MemoryGraph, question: Question) -> tuple[Scope, Outside | None, Cue]:

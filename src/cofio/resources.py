@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,10 +12,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from cofio.data_dir import DATABASE_NAME, GRAPH_NAME, VECTORS_NAME, backup_dir
 from cofio.errors import DamagedBackup, Unavailable
 from cofio.settings import Settings
 from cofio.store.archives import archives_in, read_manifest
+
+_log: Final = structlog.get_logger(__name__)
 
 # Folders are walked through this often, in a thread: it takes a millisecond, with many files more.
 DISK_PAUSE_S: Final = 10.0
@@ -61,9 +66,12 @@ class DiskWatch:
         return self._disk or await self._measure()
 
     async def keep_measured(self, pause_s: float = DISK_PAUSE_S) -> None:
-        """Never returns: the disk is measured again after each pause."""
+        """Never returns: the disk is measured again after each pause. While it cannot be, the last figures stand."""
         while True:
-            await self._measure()
+            try:
+                await self._measure()
+            except OSError as error:
+                _log.warning("disk_not_measured", reason=str(error))
             await asyncio.sleep(pause_s)
 
     async def _measure(self) -> Disk:
@@ -102,6 +110,16 @@ def memory() -> Memory | None:
     except (OSError, ValueError):
         return machine
     return machine if limit == "max" else Memory(used=used, limit=int(limit))
+
+
+def processors() -> int:
+    """How many processors' time this process may use, its container's share rounded up; at least 1."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
+        return mine if quota == "max" else max(1, min(mine, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return mine
 
 
 def resident_bytes(process_id: int | None = None) -> int | None:

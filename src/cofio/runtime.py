@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import pkgutil
 import shutil
+import sqlite3
 import uuid
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -21,14 +20,16 @@ import orjson
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from cofio.background import going_on
 from cofio.cache import AnswerCache
 from cofio.data_dir import DATABASE_NAME, GRAPH_NAME, VECTORS_NAME, backup_dir, held, shared
 from cofio.embed.batcher import Batcher
-from cofio.embed.onnx import OnnxEncoder, TextEncoder
+from cofio.embed.onnx import OnnxEncoder, TextEncoder, comparable
 from cofio.errors import InvalidSettings, StoreInUse, StoreUnavailable, Unavailable, VectorStoreUnavailable
-from cofio.livegraph import LiveGraph
+from cofio.livegraph import LiveGraph, warm
+from cofio.recalls import Recalls
 from cofio.records import VECTOR_DIMENSIONS, Filters, Level
-from cofio.resources import DiskWatch
+from cofio.resources import DiskWatch, processors
 from cofio.settings import Settings
 from cofio.store.audit import add_entry_once
 from cofio.store.breaker import Breaker
@@ -49,6 +50,8 @@ SERVER_ADAPTER: Final = "cofio.store.vectors_server:ServerIndex"
 SHARED_CACHE: Final = "cofio.cache_shared:SharedCache"
 EMBEDDED: Final = "embedded"
 QDRANT_PORT: Final = 6333  # of a URL that names none
+# So many questions are worked on beside one for each core: they are in the encoder or in the vector engine meanwhile.
+RECALLS_ELSEWHERE: Final = 2
 RETRY_S: Final = 5.0
 FOLLOW_S: Final = 0.5  # between two looks at what other workers wrote, where no question asks for it before
 # A vector store that does not answer is tried again after this long, then after ever longer pauses.
@@ -65,8 +68,8 @@ class Runtime:
     """The open stores, the encoder, the current graph and the cache of one process.
 
     `writing` holds a lock a meeting for as long as somebody writes it or waits to, so that its ingests take turns, and
-    `turns` does the same among the processes that share the data directory; `recalling` are the
-    threads of questions, apart from all others, so that a storm of them holds up no ingest; `batch_waiting` wakes the
+    `turns` does the same among the processes that share the data directory; `recalls` is the
+    line of questions, so that a storm of them holds up no ingest, and none of them the others; `batch_waiting` wakes the
     worker of `cofio.batches`; `draining` is set when the process was told to stop, `rebuilding` while the
     vector index is made anew; `disk` knows what the stores take there; `behind` holds what goes on although nobody
     waits for it any more.
@@ -83,7 +86,7 @@ class Runtime:
     outbox: Outbox
     turns: Turns
     disk: DiskWatch
-    recalling: ThreadPoolExecutor
+    recalls: Recalls
     shared_cache: SharedCache | None = None
     writing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     batch_waiting: asyncio.Event = field(default_factory=asyncio.Event)
@@ -131,8 +134,7 @@ class Runtime:
         if await self.database.fact(RESTORED) is not None or known not in (None, place):
             await self.rebuild_index()  # it is of another truth, or of an earlier state of this one
         elif known is None:
-            async with self.database.write() as connection:
-                await queries.set_fact(connection, name=INDEX_PLACE, value=place)
+            await self.database.write(queries.set_fact, name=INDEX_PLACE, value=place)
         await self.outbox.doubt()
         await self.outbox.pay()
         if await self._index_differs():
@@ -200,8 +202,7 @@ class Runtime:
             if self.breaker.reason is not None or not await self.settle():
                 return False
             purged = await self.index.purge()
-            async with self.database.write() as connection:
-                await queries.settle_fact(connection, name=PURGE_OWED, value=owed)
+            await self.database.write(queries.settle_fact, name=PURGE_OWED, value=owed)
             return purged
 
     async def _index_differs(self) -> bool:
@@ -233,16 +234,13 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         # The vector engine starts in a process of its own while the model, the database and the graph are read here.
         opening = asyncio.create_task(open_index(settings), name="open-index")
         stack.push_async_callback(_close, opening)
+        warming = asyncio.create_task(asyncio.to_thread(warm), name="warm-kernels")
+        stack.push_async_callback(asyncio.wait, (warming,))
         if encoder is None:
             encoder = await asyncio.to_thread(
                 OnnxEncoder.open, settings.model_dir, precision=settings.precision, threads=1
             )
-        batcher = Batcher(
-            encoder,
-            workers=settings.encoder_threads,
-            max_pending_texts=settings.max_pending_queries,
-            max_wait_s=settings.max_query_wait_s,
-        )
+        batcher = Batcher(encoder, workers=settings.encoder_threads, max_wait_s=settings.max_query_wait_s)
         stack.push_async_callback(batcher.aclose)
         database = await Database.open(settings.data_dir / DATABASE_NAME, backup_dir(settings))
         stack.push_async_callback(database.aclose)
@@ -250,10 +248,12 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         await _tell_restored(database)
         turns = Turns(settings.data_dir / TURNS_NAME)
         stack.callback(turns.close)
-        recalling = ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 4), thread_name_prefix="recall")
-        stack.callback(recalling.shutdown)
+        at_once = processors() + RECALLS_ELSEWHERE
+        recalls = Recalls(at_once=at_once, wait_s=settings.max_query_wait_s)
+        stack.callback(recalls.close)
         live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME, turns)
         index = await opening
+        await warming
         outbox = Outbox(
             database, index, turns, place=index_place(settings), strike_at_once=settings.workers > 1
         )
@@ -270,7 +270,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             outbox=outbox,
             turns=turns,
             disk=DiskWatch(settings),
-            recalling=recalling,
+            recalls=recalls,
             shared_cache=await _open_shared_cache(settings, database, stack),
             cache=AnswerCache(
                 entries=settings.cache_entries, max_bytes=settings.cache_bytes, ttl_s=settings.cache_ttl_s
@@ -280,26 +280,37 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             await runtime.restore_index()
         except VectorStoreUnavailable as error:
             runtime.breaker.open(error.detail)
-        tasks = [_keep(runtime), _purge(runtime), _keep_snapshot(runtime)]
+        endless = {
+            "keep": _keep(runtime),
+            "purge": _purge(runtime),
+            "keep-snapshot": _keep_snapshot(runtime),
+        }
         if settings.workers > 1:
-            tasks.append(_follow(runtime))
-        for task in tasks:
-            stack.push_async_callback(_stop, asyncio.create_task(task))
+            endless["follow"] = _follow(runtime)
+        for name, work in endless.items():
+            await stack.enter_async_context(going_on(name, work))
         yield runtime
 
 
 async def _check_encoder(database: Database, encoder: TextEncoder) -> None:
-    """Vectors of two encoders do not compare: a store keeps to the one that it was begun with."""
-    async with database.write() as connection:
-        known = await queries.fact(connection, name="encoder")
-        if known is None:
-            await queries.set_fact(connection, name="encoder", value=encoder.fingerprint)
-        elif known != encoder.fingerprint:
-            raise InvalidSettings(
-                f"This store's vectors were made by the encoder {known}, not by {encoder.fingerprint}. "
-                "Set `precision` and `model_dir` as they were, or ingest into a new --data-dir.",
-                field="precision",
-            )
+    """Vectors of two encoders do not compare: a store keeps to the one that it was begun with, or to what it became."""
+    known = await database.write(_fact_or, "encoder", lambda: encoder.fingerprint)
+    if not comparable(encoder, known):
+        raise InvalidSettings(
+            f"This store's vectors were made by the encoder {known}, not by {encoder.fingerprint}. "
+            "Set `precision` and `model_dir` as they were, or ingest into a new --data-dir.",
+            field="precision",
+        )
+
+
+def _fact_or(connection: sqlite3.Connection, name: str, new: Callable[[], str]) -> str:
+    """The fact of this name, which is a new one if there was none."""
+    known: str | None = queries.fact(connection, name=name)
+    if known is not None:
+        return known
+    value = new()
+    queries.set_fact(connection, name=name, value=value)
+    return value
 
 
 async def _tell_restored(database: Database) -> None:
@@ -307,9 +318,8 @@ async def _tell_restored(database: Database) -> None:
     restored = await database.fact(RESTORED)
     if restored is not None and restored != "1":  # what earlier versions wrote
         told = orjson.loads(restored)
-        async with database.write() as connection:
-            at = datetime.fromisoformat(told["at"])
-            await add_entry_once(connection, at=at, action="restore", subject=told["backup"])
+        at = datetime.fromisoformat(told["at"])
+        await database.write(add_entry_once, at=at, action="restore", subject=told["backup"])
 
 
 def index_place(settings: Settings) -> str:
@@ -341,11 +351,7 @@ async def _open_shared_cache(
     """The cache that `settings` name, closed with the stack; it knows the store by a name that no other has."""
     if settings.cache_url is None:
         return None
-    async with database.write() as connection:
-        store = await queries.fact(connection, name=STORE_ID)
-        if store is None:
-            store = str(uuid.uuid4())
-            await queries.set_fact(connection, name=STORE_ID, value=store)
+    store = await database.write(_fact_or, STORE_ID, lambda: str(uuid.uuid4()))
     # By its name, and in a thread, as the server's client: most have no Redis.
     opened: type[SharedCache] = await asyncio.to_thread(pkgutil.resolve_name, SHARED_CACHE)
     shared = opened(settings.cache_url.get_secret_value(), store=store, ttl_s=settings.cache_ttl_s)
@@ -433,9 +439,3 @@ async def _save(live: LiveGraph) -> None:
     except (OSError, StoreUnavailable) as error:
         # It only spares the next start some reading; the one that lies there is still good for that.
         _log.warning("graph_snapshot_not_saved", reason=str(error))
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import gc
 import math
 import signal
 import socket
@@ -20,7 +19,7 @@ import uvicorn
 from rich.console import Console
 from starlette.types import ASGIApp
 
-from cofio import files
+from cofio import collector, files
 from cofio.access.gate import Gate, open_gate
 from cofio.http.app import create_app
 from cofio.http.protocol import BoundedHead
@@ -54,7 +53,9 @@ async def serve(settings: Settings, *, load: Path | None, example: str, console:
     give_memory_back()
     gate = checked_gate(settings)
     console.print(f"Opening the stores in {settings.data_dir}", highlight=False)
-    async with open_runtime(settings) as runtime:
+    async with contextlib.AsyncExitStack() as stack:
+        with collector.paused():
+            runtime = await stack.enter_async_context(open_runtime(settings))
         if load is not None:
             await load_once(runtime, load, console)
         app = create_app(settings, runtime, gate)
@@ -106,13 +107,8 @@ def give_memory_back() -> None:
 
 
 def settle_down() -> None:
-    """What is open now stays open, and threads that compute give way to the event loop often.
-
-    The collector of cycles need not walk through it all again, which held the interpreter's lock for .15 to .2 s and
-    was the longest stall of the event loop.
-    """
-    gc.collect()
-    gc.freeze()
+    """What is open now stays open, and threads that compute give way to the event loop often."""
+    collector.settle()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 

@@ -85,9 +85,11 @@ class Settings(BaseSettings):
     precision: Literal["int8", "fp32"] = Field(
         default="int8", description="Arithmetic of the encoder: int8 is several times faster, fp32 is exact."
     )
-    encoder_threads: int = Field(default=2, ge=1, le=256, description="Threads of one encoder call.")
+    encoder_threads: int = Field(
+        default=2, ge=1, le=256, description="Encoder calls at a time, each on one thread."
+    )
     max_pending_queries: int = Field(
-        default=256, ge=1, description="Queries that may be under way at once; further ones are answered 503."
+        default=100, ge=1, description="Queries that may be under way at once; further ones are answered 503."
     )
     max_query_wait_s: float = Field(
         default=5.0,

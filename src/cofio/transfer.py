@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from cofio.data_dir import DATABASE_NAME, backup_dir
+from cofio.embed.onnx import comparable
 from cofio.errors import NotFound, Unavailable
 from cofio.ingest import memories_of
 from cofio.memories import MeetingMemories
@@ -75,7 +76,7 @@ async def import_export(
     """
     with _opened(path) as file:
         head = await asyncio.to_thread(check_export, file)
-        again = head.encoder != runtime.encoder.fingerprint
+        again = not comparable(runtime.encoder, head.encoder)
         outcomes = {"added": 0, "replaced": 0, "unchanged": 0}
         early: list[int] = []
         meetings = read_meetings(file)
@@ -87,8 +88,9 @@ async def import_export(
                 if on_meeting is not None:
                     on_meeting(sum(outcomes.values()), head.counts.get("meetings", 0))
         finally:  # those before a failure are stored
-            async with runtime.database.write() as connection:
-                await add_entry(connection, actor=LOCAL, action="import", subject="", details=outcomes)
+            await runtime.database.write(
+                add_entry, actor=LOCAL, action="import", subject="", details=outcomes
+            )
         for at in early:
             # Now that the questions are there, which it answers.
             meeting = await asyncio.to_thread(next, read_meetings(file, at))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -105,7 +104,7 @@ async def test_query(small_bench: Bench) -> None:
 
 
 async def test_serve_without_wrk(small_bench: Bench, labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setenv("PATH", str(labelled))  # where no program is
     findings = await serve.measure(replace(small_bench, data=labelled))
     _agrees(findings)
     assert findings.figures["requests, 2 connections: cofio"].value > 0

@@ -26,8 +26,25 @@ async def test_contenders_take_turns_and_slow_ones_leave_early() -> None:
         rounds=3,
         warm_up=1,
     )
-    assert called == [("a", -1), ("b", -1), ("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2)]
+    assert called[:2] == [("a", -1), ("b", -1)]
+    rounds = [[name for name, at in called if at == i] for i in range(3)]
+    assert [sorted(names) for names in rounds] == [["a", "b"], ["a", "b"], ["a"]]
+    assert [at for _, at in called[2:]] == [0, 0, 1, 1, 2]
     assert {name: values.size for name, values in seconds.items()} == {"a": 3, "b": 2}
+
+
+async def test_nobody_always_comes_after_the_same() -> None:
+    called: list[str] = []
+    contenders = [Contender(name=name, call=lambda i, name=name: called.append(name)) for name in "abcd"]  # type: ignore[misc]
+    await interleave(contenders, rounds=200, warm_up=0)
+    rounds = [called[at : at + 4] for at in range(0, len(called), 4)]
+    assert all(sorted(names) == list("abcd") for names in rounds)
+    for name in "abcd":
+        before = [names[names.index(name) - 1] for names in rounds if names[0] != name]
+        assert all(30 < before.count(other) < 70 for other in set("abcd") - {name})
+    again = len(called)
+    await interleave(contenders, rounds=200, warm_up=0)
+    assert called[again:] == called[:again], "the same order in every run"
 
 
 async def test_no_rounds_are_refused() -> None:

@@ -45,7 +45,7 @@ def test_a_command_on_the_store_imports_nothing_of_the_evaluation_nor_of_a_vecto
 
 def test_the_command_line_alone_imports_no_command() -> None:
     loaded = {name for name in _loaded("cofio.cli") if name.startswith("cofio.")}
-    assert loaded == {"cofio.cli", "cofio.cli.terminal", "cofio.errors"}
+    assert loaded == {"cofio.cli", "cofio.cli.terminal", "cofio.collector", "cofio.errors"}
 
 
 def test_the_guard_sees_what_a_command_imports() -> None:

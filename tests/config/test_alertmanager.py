@@ -52,9 +52,11 @@ def test_an_alert_of_a_severity_that_nobody_knows_is_not_lost() -> None:
 def test_secrets_come_from_files_alone() -> None:
     text = ALERTMANAGER.read_text(encoding="utf-8")
     files = re.findall(r"^\s*(?:- )?(\w+_file): (\S+)$", text, re.MULTILINE)
-    assert {name for name, _ in files} == {"routing_key_file", "api_url_file", "credentials_file"}
+    assert {name for name, _ in files} == {"routing_key_file", "api_url_file"}
     assert all(path.startswith("/run/secrets/") for _, path in files)
     assert not re.search(r"(routing_key|api_url|password|token|credentials):", text)
+    # Nobody's: whoever starts it says where the heartbeat goes.
+    assert re.findall(r"\burl: (\S+)", text) == ["http://heartbeat/"]
 
 
 def test_inhibitions_name_alerts_that_there_are() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import ROOT, free_port
+from conftest import ROOT
 from monitored import (
     RUNBOOKS,
     Prometheus,
@@ -29,6 +29,7 @@ from monitored import (
     quick_prometheus,
     rules,
 )
+from ports import free_port
 from served import Service, service
 
 from cofio.access.callers import Permission
@@ -47,7 +48,6 @@ SHOWN = {
 NOTHING_TO_SHOW = {
     "GPU memory A": "the encoder runs on the processor",
     "GPU memory B": "the encoder runs on the processor",
-    "Degraded, by what was missing A": "every part answers",
     "Newest backup A": "no backup was made",
 }
 # A disk that others fill, and a machine too busy to answer every scrape, or a question within 200 ms.

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from fronted import CONFIGURATION, MISSING, configured
+from monitored import RULES, needs
 
 import cofio
 from cofio.access.callers import Permission
@@ -40,6 +41,11 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
         },
         "persistence": {"data": {"storageClass": "fast", "accessMode": "ReadWriteOncePod"}},
         "serviceMonitor": {**KEY, "labels": {"release": "prometheus"}},
+        "prometheusRule": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "docs": "https://git.example.org/d",
+        },
         "backup": KEY,
         "imagePullSecrets": [{"name": "registry"}],
         "nodeSelector": {"disk": "ssd"},
@@ -88,7 +94,7 @@ def test_helm_finds_nothing_and_kubernetes_knows_every_object(values: dict[str, 
     kinds = set()
     for each in rendered(values):
         kinds.add(each["kind"])
-        if each["kind"] != "ServiceMonitor":  # its schema belongs to Prometheus's operator
+        if each["apiVersion"] != "monitoring.coreos.com/v1":  # its schemas belong to Prometheus's operator
             for version in (OLDEST, NEWEST):
                 kubernetes_validate.validate(each, version, strict=True)
     assert {"Deployment", "Service", "NetworkPolicy"} <= kinds
@@ -97,6 +103,7 @@ def test_helm_finds_nothing_and_kubernetes_knows_every_object(values: dict[str, 
             "HorizontalPodAutoscaler",
             "PodDisruptionBudget",
             "ServiceMonitor",
+            "PrometheusRule",
             "CronJob",
             "PersistentVolumeClaim",
             "ConfigMap",
@@ -112,6 +119,7 @@ def test_helm_finds_nothing_and_kubernetes_knows_every_object(values: dict[str, 
         ({"ingress": {"enabled": True}}, "one way in"),
         ({"backup": {"enabled": True}}, "backup.keySecret.name"),
         ({"serviceMonitor": {"enabled": True}}, "serviceMonitor.keySecret.name"),
+        ({"prometheusRule": {"docs": "docs/"}}, "prometheusRule/docs"),
         ({"persistence": {"data": {"accessMode": "ReadWriteMany"}}}, "accessMode"),
     ],
 )
@@ -219,6 +227,30 @@ def test_the_gateway_has_the_repository_s_nginx_conf_with_the_service_s_name(tmp
     ]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
+
+
+@needs("promtool")
+@pytest.mark.parametrize("docs", ["", "https://git.example.org/d"])
+def test_the_rules_are_the_repository_s(docs: str, tmp_path: Path) -> None:
+    held = [
+        each
+        for each in rendered({"prometheusRule": {"enabled": True, "docs": docs}})
+        if each["kind"] == "PrometheusRule"
+    ]
+    assert [each["metadata"]["name"] for each in held] == ["memory-cofio-alerts", "memory-cofio-recording"]
+    for each, path in zip(held, sorted(RULES), strict=True):
+        text = path.read_text("utf-8")
+        assert each["spec"] == yaml.safe_load(
+            text.replace("{{ $externalLabels.docs }}", docs) if docs else text
+        )
+        (tmp_path / path.name).write_text(yaml.safe_dump(each["spec"]), "utf-8")
+    command = ["promtool", "check", "rules", *(str(tmp_path / path.name) for path in RULES)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    # They select by the job, which the ServiceMonitor takes from a label of the Service.
+    monitor = named(VARIANTS["a service with workers"], "ServiceMonitor")["spec"]
+    jobs = {job for path in RULES for job in re.findall(r'\bjob="(\w+)"', path.read_text("utf-8"))}
+    assert jobs == {named({}, "Service")["metadata"]["labels"][monitor["jobLabel"]]}
 
 
 def test_the_backup_is_a_command_of_cofio_at_the_service() -> None:

@@ -12,15 +12,19 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 import redis
 import yaml
-from conftest import ROOT, free_port
+from conftest import ROOT
 from fronted import CONFIGURATION
+from monitored import ALERTMANAGER, Webhook, needs, server
+from ports import free_port
 from processes import running, until
 
 from cofio.settings import Settings, load_settings
@@ -33,7 +37,7 @@ FROM_ELSEWHERE: Final = {
     "cofio_metrics_key",
     "alertmanager_pagerduty_key",
     "alertmanager_slack_url",
-    "alertmanager_heartbeat_token",
+    "alertmanager_heartbeat_url",
 }
 
 
@@ -124,6 +128,7 @@ def test_secrets_come_from_files_that_the_guide_makes(secrets: Path) -> None:
     # Of the configuration that other containers read: a secret that it names is given to the container.
     for name in ("prometheus", "alertmanager"):
         text = (ROOT / "config" / name / f"{name}.yml").read_text("utf-8")
+        text += " ".join(SERVICES[name].get("entrypoint", ()))
         assert set(re.findall(r"/run/secrets/(\w+)", text)) == set(SERVICES[name]["secrets"])
 
 
@@ -184,3 +189,27 @@ def test_redis_takes_its_password_from_the_secret_and_the_service_knows_it(
         until(answers, "Redis does not answer")
         with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
             stranger.ping()
+
+
+@needs("prometheus-alertmanager")
+def test_alertmanager_sends_its_heartbeat_to_the_address_in_the_secret(tmp_path: Path) -> None:
+    webhook = Webhook()
+    # With all that sed takes for something else.
+    (tmp_path / "alertmanager_heartbeat_url").write_text(f"{webhook.url}/ping/of|this?place=a&b\\1\n")
+    command = [
+        interpolated(part)
+        .replace("/run/secrets", str(tmp_path))
+        .replace("/etc/alertmanager/alertmanager.yml", str(ALERTMANAGER))
+        .replace("/tmp/alertmanager.yml", str(tmp_path / "alertmanager.yml"))
+        .replace("=/alertmanager", f"={tmp_path / 'silences'}")
+        .replace("exec alertmanager", "exec prometheus-alertmanager")
+        for part in (*SERVICES["alertmanager"]["entrypoint"], *SERVICES["alertmanager"]["command"])
+    ]
+    port = free_port()
+    command += [f"--web.listen-address=127.0.0.1:{port}"]
+    with webhook.listening(), server(command, f"http://127.0.0.1:{port}", tmp_path / "log"):
+        fires = {"labels": {"alertname": "CofioWatchdog", "severity": "none"}}
+        httpx.post(f"http://127.0.0.1:{port}/api/v2/alerts", json=[fires]).raise_for_status()
+        heard = webhook.alert("CofioWatchdog")
+        assert heard is not None, (tmp_path / "log").read_text()
+        assert urllib.parse.unquote(heard.receiver) == "ping/of|this?place=a&b\\1"

@@ -25,8 +25,9 @@ import httpx
 import orjson
 import pytest
 import redis
-from conftest import ROOT, free_port
+from conftest import ROOT
 from fronted import CONFIGURATION, HOST, MISSING, Front, nginx_before
+from ports import free_port
 from processes import running, until, vector_server
 from test_workers import workers_of
 
@@ -244,7 +245,8 @@ def test_no_request_that_may_be_repeated_is_lost_with_its_worker(site: Site) -> 
 
     def ask(number: int) -> None:
         with site.front.client(f"127.0.2.{number}", http2=number % 2 == 0) as client:
-            for asked in range(QUERY_LIMIT):
+            # The one that the killed worker was answering may count twice: before it was killed, and where nginx repeats it.
+            for asked in range(QUERY_LIMIT - 1):
                 question = {"query": f"Which shift begins at dawn, {number}-{asked}?"}
                 answered[number].append(client.post(QUERY, json=question).status_code)
                 answered[number].append(client.get("/api/v2/meetings").status_code)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-from conftest import ROOT, free_port
+from conftest import ROOT
 from monitored import (
     Prometheus,
     Webhook,
@@ -36,6 +36,7 @@ from monitored import (
     quick_alertmanager,
     quick_prometheus,
 )
+from ports import free_port
 from served import Service
 
 from drills.figures import Figure, Found, Table

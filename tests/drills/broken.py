@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-import aiosqlite
+from typing import Final
 
 from cofio import runtime
 from cofio.graph import snapshot
 from cofio.livegraph import LiveGraph
 from cofio.memories import MeetingMemories
-from cofio.records import Level
 from cofio.settings import Settings
 from cofio.store import graph_rows, meetings, outbox, vectors_edge_process
 from cofio.store.database import Database, queries
@@ -47,69 +43,52 @@ def _nothing() -> None:
 def _torn_transaction() -> None:
     save_edges = meetings._save_edges
 
-    async def torn(connection: aiosqlite.Connection, memories: MeetingMemories) -> None:
-        await connection.commit()
-        await connection.execute("BEGIN IMMEDIATE")
-        await save_edges(connection, memories)
+    def torn(connection: sqlite3.Connection, memories: MeetingMemories) -> None:
+        connection.commit()
+        connection.execute("BEGIN IMMEDIATE")
+        save_edges(connection, memories)
 
     meetings._save_edges = torn
 
 
 def _index_before_commit() -> None:
     indexes: list[VectorIndex] = []
+    loops: list[asyncio.AbstractEventLoop] = []
     open_index = runtime.open_index
 
     async def opened(settings: Settings) -> VectorIndex:
+        loops.append(asyncio.get_running_loop())
         indexes.append(await open_index(settings))
         return indexes[-1]
 
-    @asynccontextmanager
-    async def write(self: Database) -> AsyncIterator[aiosqlite.Connection]:
-        async with self._writing:
-            await self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                if indexes:
-                    await _pay_within(self._writer, indexes[-1])
-                await self._writer.commit()
-            except BaseException:
-                await asyncio.shield(self._writer.rollback())
-                raise
+    commit = Database._commit
+
+    def paid_first(self: Database) -> None:
+        if indexes:
+            asyncio.run_coroutine_threadsafe(_pay_within(self._writer, indexes[-1]), loops[-1]).result()
+        commit(self)
 
     runtime.open_index = opened
-    Database.write = write  # type: ignore[method-assign]
+    Database._commit = paid_first  # type: ignore[method-assign]
 
 
-class _Within:
-    """Reads like a database, but what a transaction has not committed yet."""
-
-    def __init__(self, connection: aiosqlite.Connection) -> None:
-        self._connection = connection
-
-    async def rows(self, query: Any, **values: object) -> list[sqlite3.Row]:
-        return list(await self._connection.execute_fetchall(query.sql, values))
-
-
-async def _pay_within(connection: aiosqlite.Connection, index: VectorIndex) -> None:
-    within: Any = _Within(connection)
-    rows = await within.rows(queries.outbox_batch, after=0, limit=1_000_000)
-    for level in Level:
-        owed = sorted({row["memory_id"] for row in rows if row["level"] == level})
-        if owed:
-            await outbox._bring_up_to_date(within, index, level, owed)
-    await queries.clear_outbox(connection)
+async def _pay_within(connection: sqlite3.Connection, index: VectorIndex) -> None:
+    """What a transaction has not committed yet is told to the index."""
+    paid = 0
+    while owed := outbox._next_owed(connection, paid):
+        for change in owed.changes:
+            await outbox._tell(index, change)
+        paid = owed.last
+    queries.clear_outbox(connection)
 
 
 def _struck_before_paid() -> None:
     async def pay(self: Outbox) -> None:
         async with self._paying:
-            rows = await self._database.rows(queries.outbox_batch, after=0, limit=1_000_000)
-            async with self._database.write() as connection:
-                await queries.settle_outbox(connection, seq=max((row["seq"] for row in rows), default=0))
-            for level in Level:
-                owed = sorted({row["memory_id"] for row in rows if row["level"] == level})
-                if owed:
-                    await outbox._bring_up_to_date(self._database, self._index, level, owed)
+            while owed := await self._database.read(outbox._next_owed, 0):
+                await self._database.write(queries.settle_outbox, seq=owed.last)
+                for change in owed.changes:
+                    await outbox._tell(self._index, change)
 
     Outbox.pay = pay  # type: ignore[method-assign]
 

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
-import aiosqlite
 from yoyo.backends.base import DatabaseBackend
 
 from cofio import backups, ingest
@@ -61,8 +60,8 @@ _PLACES: Final = (
     _Place(owner=meetings, name="_save_edges", before="ingest: memories written, edges not"),
     _Place(owner=meetings, name="_record_change", before="write: concepts not refreshed"),
     _Place(
-        owner=aiosqlite.Connection,
-        name="commit",
+        owner=Database,
+        name="_commit",
         before="commit: about to",
         after="commit: done, told nobody",
     ),

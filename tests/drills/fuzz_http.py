@@ -2,8 +2,9 @@
 
 A server of its own, with the real model and without rate limits, gets requests that keep to its document and requests
 that break it, alone and in chains (an id from one answer goes into the next request). No answer may be a server error,
-undocumented, unlike its schema, late (2 s), a success where the request breaks the document or a refusal where it does
-not. Afterwards the server must still remember and recall, with nothing unexpected in its log.
+undocumented, unlike its schema, late (2 s; for `/admin`, which makes backups, 60 s), a success where the request breaks
+the document or a refusal where it does not. Afterwards the server must still remember and recall, with nothing unexpected
+in its log.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +24,8 @@ from typing import Any, Final
 
 import httpx
 import orjson
+from ports import free_port
+from processes import status_kib
 
 from drills.figures import ROOT, Figure, Found
 
@@ -107,9 +109,7 @@ def fuzz(
 @contextmanager
 def served(folder: Path) -> Iterator[Served]:
     """A server over an empty store in `folder`, ready; it is stopped at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     log = folder / "log"
     # A 503 because the machine has other work would be no finding.
     environment = {
@@ -142,12 +142,7 @@ def served(folder: Path) -> Iterator[Served]:
 def peak_mib(pid: int) -> float:
     """The most memory, in MiB, that a process and its children have had in RAM, each for itself."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return round(sum(_status_kib(each, "VmHWM") for each in (str(pid), *children)) / 1024, 1)
-
-
-def _status_kib(pid: str, name: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)
+    return round(sum(status_kib(each, "VmHWM") for each in (str(pid), *children)) / 1024, 1)
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

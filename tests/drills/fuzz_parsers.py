@@ -14,6 +14,7 @@ import json
 import math
 import multiprocessing
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -27,6 +28,7 @@ from typing import Any, Final
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from processes import status_kib
 from toy_graph import meeting, vectors
 
 from cofio.cue import read_cue
@@ -48,7 +50,7 @@ from drills.figures import Figure, Found, Table
 SLOWEST_S: Final = 2.0
 LONGEST: Final = 100_000
 MOST_MEMORY_MIB: Final = 1024  # beyond what the process had before it read anything
-STUCK_S: Final = 120
+STUCK_S: Final = 60  # of processor time: a reader may be stopped meanwhile
 
 _PIECES: Final = (
     *("\n", "\n\n", " ", "\t", "Ann", "Bob Ray", ": ", ":", "Ann: hello there.\n", "Speaker 1: ", "(Acme)", "Dr. "),
@@ -194,6 +196,7 @@ def attempt(reader: str, seconds: float, first_seed: int, slowest_s: float = SLO
     limits = resource.getrlimit(resource.RLIMIT_AS)
     if limits[1] == resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MOST_MEMORY_MIB * 2**20, limits[1]))
+    faulthandler.register(signal.SIGPROF, chain=True)  # tells where it was, and then ends the process
     started = time.process_time()
     failures: list[str] = []
     number = first_seed
@@ -204,7 +207,7 @@ def attempt(reader: str, seconds: float, first_seed: int, slowest_s: float = SLO
             told = traceback.format_exc(limit=-4)
             failures.append(f"seed {number}: {read_one.shown()}: {told.strip().splitlines()[-1]}\n{told}")
         number += 1
-    faulthandler.cancel_dump_traceback_later()
+    signal.setitimer(signal.ITIMER_PROF, 0)
     resource.setrlimit(
         resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_AS)[1])
     )
@@ -231,7 +234,7 @@ class _Watched:
     def __call__(self, given_: Any) -> None:
         self._given = given_
         self.texts += 1
-        faulthandler.dump_traceback_later(STUCK_S, exit=True)
+        signal.setitimer(signal.ITIMER_PROF, STUCK_S)
         started = time.process_time()
         self._read(given_)
         took = time.process_time() - started
@@ -263,7 +266,8 @@ def _round(
 
 
 def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory that this process had: its own figure (`getrusage` tells its parent's too)."""
+    return status_kib("self", "VmHWM") / 1024
 
 
 def _address_space() -> int:

@@ -28,7 +28,7 @@ from typing import Final
 import dockerfile
 import httpx
 import pathspec
-from conftest import free_port
+from ports import free_port
 from processes import vector_server
 
 from drills.figures import ROOT, Figure, Found, Table

@@ -25,7 +25,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -39,6 +38,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+from ports import free_port
 
 from drills import life, server, traffic
 from drills.broken import ORDERS
@@ -62,9 +62,6 @@ GIVE_UP: Final = 20  # problems
 # What a killed process ends with; 255 where the start of another process has read how it ended (multiprocessing's
 # `_cleanup`, with several stores at a time).
 KILLED: Final = (-signal.SIGKILL, 255)
-
-# Below those that the system gives to clients, and not from the same start in every drill of a machine.
-_ports: Final = itertools.cycle(range(10_000 + os.getpid() * 7 % 20_000, 32_000))
 
 
 @dataclass(slots=True)
@@ -253,7 +250,7 @@ class Core:
                 point=self._rng.choice(POINTS), hit=self._rng.choice(HITS), group=self._rng.random() < 0.5
             )
         log = self._store.with_suffix(".log")
-        port = _free_port()
+        port = free_port()
         process = self._context.Process(target=server.serve, args=(self._store, port, fault, log))
         process.start()
         where = asyncio.run(
@@ -409,15 +406,6 @@ def _kill(process: ForkServerProcess, *, group: bool) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         else:
             os.kill(process.pid, signal.SIGKILL)
-
-
-def _free_port() -> int:
-    """A port that nobody listens at, and that no other store of this drill is given."""
-    for port in _ports:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError("No port is left.")
 
 
 def _children(process: ForkServerProcess) -> list[int]:

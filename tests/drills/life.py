@@ -248,4 +248,4 @@ def hurry() -> None:
     EdgeIndex.open = opened  # type: ignore[method-assign,assignment]
 
 
-livegraph._warm()  # in the process that lives are forked from
+livegraph.warm()  # in the process that lives are forked from

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import structlog
 from hash_encoder import HashEncoder
 
 from cofio.embed.batcher import PASSES, Batcher
@@ -31,14 +32,12 @@ class _Gated(HashEncoder):
         return super().encode(texts)
 
 
-def _batcher(
-    encoder: TextEncoder, *, workers: int = 1, max_pending_texts: int = 8, max_wait_s: float = 60.0
-) -> Batcher:
-    return Batcher(encoder, workers=workers, max_pending_texts=max_pending_texts, max_wait_s=max_wait_s)
+def _batcher(encoder: TextEncoder, *, workers: int = 1, max_wait_s: float = 60.0) -> Batcher:
+    return Batcher(encoder, workers=workers, max_wait_s=max_wait_s)
 
 
 async def test_results_come_in_the_order_of_the_texts() -> None:
-    batcher = _batcher(HashEncoder(), workers=2, max_pending_texts=8)
+    batcher = _batcher(HashEncoder(), workers=2)
     texts = [f"utterance number {i} about the gateway" for i in range(5 * HashEncoder.load.texts + 3)]
     done: list[int] = []
     vectors = await batcher.encode(texts, urgent=False, on_progress=done.append)
@@ -50,7 +49,7 @@ async def test_results_come_in_the_order_of_the_texts() -> None:
 
 async def test_questions_overtake_an_import_and_share_a_call() -> None:
     encoder = _Gated()
-    batcher = _batcher(encoder, workers=1, max_pending_texts=8)
+    batcher = _batcher(encoder, workers=1)
     bulk = asyncio.create_task(
         batcher.encode([f"turn {i}" for i in range(3 * HashEncoder.load.texts)], urgent=False)
     )
@@ -65,35 +64,25 @@ async def test_questions_overtake_an_import_and_share_a_call() -> None:
     await batcher.aclose()
 
 
-async def test_too_many_questions_are_refused_at_once() -> None:
-    encoder = _Gated()
-    batcher = _batcher(encoder, workers=1, max_pending_texts=2)
-    first = asyncio.create_task(batcher.encode(["first"], urgent=True))
-    while not encoder.calls:
-        await asyncio.sleep(0.001)
-    waiting = [asyncio.create_task(batcher.encode([f"q{i}"], urgent=True)) for i in range(2)]
-    await asyncio.sleep(0)
-    with pytest.raises(Overloaded):
-        await batcher.encode(["one too many"], urgent=True)
-    encoder.gate.release(5)
-    await asyncio.gather(first, *waiting)
-    await batcher.aclose()
-
-
 async def test_a_failure_reaches_only_those_who_asked() -> None:
     encoder = _Gated()
     encoder.gate.release(10)
-    batcher = _batcher(encoder, workers=1, max_pending_texts=8)
-    with pytest.raises(EncoderUnavailable) as caught:
-        await batcher.encode(["bad"], urgent=True)
-    assert isinstance(caught.value.__cause__, ValueError)
-    assert (await batcher.encode(["good"], urgent=True)).shape == (1, 384)
+    batcher = _batcher(encoder, workers=1)
+    with structlog.testing.capture_logs() as lines:
+        with pytest.raises(EncoderUnavailable) as caught:
+            await batcher.encode(["bad"], urgent=True)
+        with pytest.raises(EncoderUnavailable):
+            await batcher.encode(["bad"], urgent=True)
+        assert isinstance(caught.value.__cause__, ValueError)
+        assert (await batcher.encode(["good"], urgent=True)).shape == (1, 384)
+    # Once until it works again, and nothing that may have been said.
+    assert [(line["event"], line["reason"]) for line in lines] == [("encoder_failed", "ValueError")]
     await batcher.aclose()
 
 
 async def test_what_nobody_waits_for_is_not_encoded() -> None:
     encoder = _Gated()
-    batcher = _batcher(encoder, workers=1, max_pending_texts=8)
+    batcher = _batcher(encoder, workers=1)
     first = asyncio.create_task(batcher.encode(["first"], urgent=True))
     while not encoder.calls:
         await asyncio.sleep(0.001)
@@ -109,7 +98,7 @@ async def test_what_nobody_waits_for_is_not_encoded() -> None:
 
 async def test_closing_fails_what_still_waits() -> None:
     encoder = _Gated()
-    batcher = _batcher(encoder, workers=1, max_pending_texts=8)
+    batcher = _batcher(encoder, workers=1)
     tasks = [asyncio.create_task(batcher.encode([f"t{i}"], urgent=False)) for i in range(3)]
     while not encoder.calls:
         await asyncio.sleep(0.001)
@@ -142,7 +131,7 @@ async def test_imports_take_turns() -> None:
 
 async def test_questions_without_end_do_not_stop_an_import() -> None:
     encoder = _Gated()
-    batcher = _batcher(encoder, max_pending_texts=1000)
+    batcher = _batcher(encoder)
     first = asyncio.create_task(batcher.encode(["first"], urgent=True))
     await _begun(encoder)
     bulk = asyncio.create_task(batcher.encode(["turn"], urgent=False))
@@ -169,7 +158,7 @@ async def test_workers_share_the_questions() -> None:
 
 async def test_a_question_waits_no_longer_than_it_may() -> None:
     encoder = _Gated()
-    batcher = _batcher(encoder, max_pending_texts=1, max_wait_s=0.2)
+    batcher = _batcher(encoder, max_wait_s=0.2)
     running = asyncio.create_task(batcher.encode(["running"], urgent=True))
     await _begun(encoder)
     with pytest.raises(Overloaded):

@@ -91,7 +91,10 @@ def test_vectors_are_the_same_however_texts_are_run_together(exact: OnnxEncoder,
 
 
 def test_a_gpu_that_does_not_work_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a driver is there, but CUDA's libraries or the device are not. A machine with a GPU runs on it."""
+    """Where a driver is there, but CUDA's libraries or the device are not. A machine with a GPU runs on it.
+
+    A driver without its device cannot be installed for a test: it is claimed to be there, and the rest is real.
+    """
     monkeypatch.setattr(onnx, "_has_cuda_driver", lambda: True)
     with structlog.testing.capture_logs() as lines:
         encoder = OnnxEncoder.open(MODELS, precision="fp32")
@@ -109,6 +112,9 @@ def test_no_text_gives_no_row(exact: OnnxEncoder) -> None:
 def test_what_runs_is_told(exact: OnnxEncoder, quantised: OnnxEncoder) -> None:
     assert exact.provider.endswith("ExecutionProvider")
     assert exact.fingerprint != quantised.fingerprint
+    for encoder in (exact, quantised):
+        assert encoder.fingerprint not in encoder.earlier
+        assert {name.rsplit("/", 1)[0] for name in encoder.earlier} == {encoder.fingerprint.rsplit("/", 1)[0]}
 
 
 @pytest.mark.parametrize(
@@ -145,3 +151,8 @@ def test_files_that_vanish_are_missed_by_the_next_start_only(tmp_path: Path, qua
     assert np.array_equal(opened.encode(TEXTS), quantised.encode(TEXTS))
     with pytest.raises(ModelMissing):
         OnnxEncoder.open(models, precision="int8")
+
+
+def test_a_session_that_fails_says_why(exact: OnnxEncoder) -> None:
+    with pytest.raises(onnx.SessionFailed, match="indices element out of data bounds"):
+        exact._run(np.full((1, 4), 10**9), np.ones((1, 4), np.int64))  # no such word piece

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from toy_graph import meeting
 
@@ -76,6 +77,12 @@ def test_a_cut_file_is_not_read(path: Path, share: float) -> None:
     assert snapshot.load(path) is None
 
 
-def test_another_version_of_cofio_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "LAYOUT", snapshot.LAYOUT + 1)
+@pytest.mark.parametrize("other", [{"layout": snapshot.LAYOUT + 1}, {"cofio": "99.0.0"}])
+def test_another_version_of_cofio_is_not_read(path: Path, other: dict[str, object]) -> None:
+    with np.load(path) as file:
+        arrays = dict(file)
+    label = orjson.loads(arrays["label"].tobytes())
+    assert snapshot.saved_version(path) == (VERSION, STAMP)
+    arrays["label"] = np.frombuffer(orjson.dumps({**label, **other}), np.uint8)
+    np.savez(path, allow_pickle=False, **arrays)
     assert snapshot.saved_version(path) is None

@@ -137,9 +137,12 @@ def test_the_evidence_is_what_the_formulas_say(graph: MemoryGraph, filters: Filt
             assert context[i] == pytest.approx(cosine, abs=1e-3)
 
 
-def test_no_better_seed_was_passed_over(graph: MemoryGraph, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few seeds, so that meetings are passed over for what they promise."""
-    monkeypatch.setattr(spread, "SEEDS", 4)
+def test_no_better_seed_was_passed_over() -> None:
+    """More meetings than seeds, so that some are passed over for what they promise."""
+    ledger = Ledger()
+    for key in range(spread.SEEDS + 10):
+        ledger.add_meeting(meeting(key, 4 + key % 9, ledger.lexicons))
+    graph = ledger.graph(1)
     for words in (WORDS[:1], WORDS[2:5], WORDS[5:12]):
         asked = stems(" ".join(words))
         bounds = scope(graph, Filters())
@@ -150,10 +153,10 @@ def test_no_better_seed_was_passed_over(graph: MemoryGraph, monkeypatch: pytest.
         found = [
             oracle.spread(row, KERNEL_M, graph.smooth_m, "m") for row in graph.row_of_turn[turns].tolist()
         ]
-        assert found == pytest.approx(best[:4], rel=1e-4)
+        assert found == pytest.approx(best[: spread.SEEDS], rel=1e-4)
         everything = np.flatnonzero(bounds.meetings[graph.meeting_of_row]).tolist()
         best = sorted((oracle.own(row) for row in everything), reverse=True)
-        assert [oracle.own(int(row)) for row in rows] == pytest.approx(best[:4], rel=1e-4)
+        assert [oracle.own(int(row)) for row in rows] == pytest.approx(best[: spread.SEEDS], rel=1e-4)
 
 
 def test_what_is_woken_has_a_way_back_to_its_seed(graph: MemoryGraph) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import structlog
 from hash_encoder import HashEncoder
 from in_process import client
 from prometheus_client.parser import text_string_to_metric_families
@@ -104,3 +105,22 @@ async def test_nobody_who_asks_waits_for_the_disk_to_be_measured(tmp_path: Path)
     assert second.stores["backups"] >= made.bytes
     assert made.manifest is not None
     assert second.last_backup is not None
+
+
+async def test_a_disk_that_cannot_be_measured_is_told_and_measured_again(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "store")
+    async with open_runtime(settings, HashEncoder()):
+        pass
+    watch = DiskWatch(settings)
+    first = await watch.last()
+    settings.data_dir.rename(tmp_path / "away")
+    with structlog.testing.capture_logs() as lines:
+        keeping = asyncio.create_task(watch.keep_measured(pause_s=0.01))
+        while not lines:
+            await asyncio.sleep(0.01)
+    assert lines[0]["event"] == "disk_not_measured"
+    assert await watch.last() is first
+    (tmp_path / "away").rename(settings.data_dir)
+    while await watch.last() is first:
+        await asyncio.sleep(0.01)
+    keeping.cancel()

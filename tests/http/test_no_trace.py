@@ -38,7 +38,7 @@ def debugging(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 async def _broken(*_: object, **__: object) -> Any:
-    raise RuntimeError("the lookup broke")
+    raise RuntimeError(f"the lookup of {SAID} broke")
 
 
 async def test_nothing_of_a_transcript_a_question_or_a_key_is_told(
@@ -94,6 +94,7 @@ async def test_nothing_of_a_transcript_a_question_or_a_key_is_told(
         dressed = [{"X-API-Key": nobodys}, {"Authorization": f"Basic {nobodys}"}, {"X-API-Key": f"{key}x"}]
         errors += [await asked.post(QUERY, json={"query": ASKED}, headers=each) for each in dressed]
         errors.append(await asked.get(f"/nothing?query={ASKED}&key={key}", headers=admin))
+        # An error that nobody foresaw: those that can be brought about from outside are all foreseen.
         monkeypatch.setattr(Runtime, "settle", _broken)
         with pytest.raises(RuntimeError):
             await asked.post("/ingest", json={**meeting, "external_id": ASKED}, headers=admin)

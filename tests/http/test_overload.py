@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import httpx
 from hash_encoder import HashEncoder
 from in_process import client
+from prometheus_client import REGISTRY
 
 from cofio.records import Float32s
-from cofio.runtime import open_runtime
+from cofio.runtime import RECALLS_ELSEWHERE, open_runtime
 from cofio.settings import Settings
 
 PATH = "/api/v2/query"
@@ -39,9 +41,15 @@ def _is_refusal(response: httpx.Response) -> bool:
     return True
 
 
+def _shed() -> float:
+    labels = {"method": "POST", "endpoint": PATH, "status": "503"}
+    return REGISTRY.get_sample_value("api_requests_total", labels) or 0.0
+
+
 async def test_a_full_queue_refuses_and_the_others_are_answered(tmp_path: Path) -> None:
     encoder = _Held()
     settings = Settings(data_dir=tmp_path / "store", query_rate="", max_pending_queries=3, encoder_threads=1)
+    before = _shed()
     async with open_runtime(settings, encoder) as runtime, client(settings, runtime) as asked:
         questions = [
             asyncio.create_task(asked.post(PATH, json={"query": f"question {i}"})) for i in range(20)
@@ -52,6 +60,7 @@ async def test_a_full_queue_refuses_and_the_others_are_answered(tmp_path: Path) 
         encoder.let.set()
         answers = await asyncio.gather(*questions)
         assert sum(map(_is_refusal, answers)) == 20 - 3
+        assert _shed() - before == 20 - 3
         again = await asked.post(PATH, json={"query": "question 19"})
         assert again.status_code == 200
 
@@ -65,13 +74,32 @@ async def test_a_question_is_refused_when_it_has_waited_long_enough(tmp_path: Pa
 
 
 async def test_two_hundred_questions_at_once_are_all_answered(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path / "store", query_rate="")
+    settings = Settings(data_dir=tmp_path / "store", query_rate="", max_pending_queries=200)
     async with open_runtime(settings, HashEncoder()) as runtime, client(settings, runtime) as asked:
         answers = await asyncio.gather(
             *(asked.post(PATH, json={"query": f"question {i}"}) for i in range(200))
         )
         assert {answer.status_code for answer in answers} == {200}
         assert [answer.json()["query"] for answer in answers] == [f"question {i}" for i in range(200)]
+
+
+async def test_questions_beyond_those_worked_on_wait_outside(tmp_path: Path) -> None:
+    encoder = _Held()
+    settings = Settings(data_dir=tmp_path / "store", query_rate="", encoder_threads=1)
+    most = (os.cpu_count() or 1) + RECALLS_ELSEWHERE
+    async with open_runtime(settings, encoder) as runtime, client(settings, runtime) as asked:
+        questions = [
+            asyncio.create_task(asked.post(PATH, json={"query": f"question {i}"})) for i in range(most + 20)
+        ]
+        while runtime.recalls.waiting < 20:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        assert runtime.recalls.waiting == 20
+        encoder.let.set()
+        answers = await asyncio.gather(*questions)
+        assert {answer.status_code for answer in answers} == {200}
+        assert all(answer.json()["stages_ms"]["wait"] >= 0 for answer in answers)
+        assert runtime.recalls.waiting == 0
 
 
 async def test_a_question_whose_turn_comes_too_late_is_refused_and_costs_nothing(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Any, Final
 import httpx
 import pytest
 import redis
-from conftest import free_port
 from hash_encoder import HashEncoder
 from in_process import client
 from keyed import header, keyed
+from ports import free_port
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from redis_server import redis_server
 
@@ -166,6 +167,22 @@ async def test_without_redis_each_process_counts_for_itself(
     async with opened(tmp_path, query_rate="2/hour", rate_storage_url=url) as asked:
         assert [(await ask(asked)).status_code for _ in range(3)] == [200, 200, 429]
     assert "sesame" not in caplog.text
+
+
+async def test_redis_that_goes_away_is_told_and_each_process_counts_for_itself(tmp_path: Path) -> None:
+    def told() -> float:
+        return REGISTRY.get_sample_value("cofio_rate_storage_failures_total") or 0.0
+
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(redis_server(tmp_path))
+        async with opened(tmp_path, query_rate="2/hour", rate_storage_url=url) as asked:
+            before = told()
+            assert [(await ask(asked)).status_code for _ in range(3)] == [200, 200, 429]
+            assert told() == before
+            stack.close()
+            # Its own windows begin anew, and refuse as the shared ones did.
+            assert [(await ask(asked)).status_code for _ in range(3)] == [200, 200, 429]
+            assert told() > before
 
 
 def test_a_storage_that_there_is_not_is_refused(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ def test_a_known_token_ends_when_it_expires(tmp_path: Path, monkeypatch: pytest.
     assert verifier is not None
     token = signed()
     assert verifier.caller(token) == verifier.caller(token) is not None
+    # A real token that expires while the test waits may expire before it is first asked of.
     later = time.time() + 601
     monkeypatch.setattr("cofio.access.tokens.time.time", lambda: later)
     assert verifier.caller(token) is None

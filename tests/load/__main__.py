@@ -23,8 +23,10 @@ from drills.figures import ROOT, Circumstances, Figure, Found, machine, tell
 from prometheus_client.parser import text_string_to_metric_families
 from served import Service
 
+from cofio.bench.report import UNDER_LOAD, under_load
 from cofio.provenance import commit
 from load.report import (
+    BENCHMARKS,
     DESCRIPTIONS,
     PAGE,
     Sample,
@@ -34,6 +36,7 @@ from load.report import (
     figures_of,
     page,
     record,
+    records,
     table_of,
 )
 
@@ -181,7 +184,10 @@ def _sampled(host: str) -> tuple[list[tuple[float, float | None, float | None]],
 
 
 def _write_page() -> None:
+    """docs/load.md with its charts, and the last section of docs/benchmarks.md, tell what is kept."""
     PAGE.write_text(page(), encoding="utf-8")
+    told, _, _ = BENCHMARKS.read_text(encoding="utf-8").partition(UNDER_LOAD)
+    BENCHMARKS.write_text("\n".join([told.rstrip(), "", *under_load(records()), ""]), encoding="utf-8")
     for path, svg in draw():
         path.write_text(svg, encoding="utf-8")
 

@@ -102,12 +102,14 @@ class Planned(LoadTestShape):
     use_common_options = True
 
     def tick(self) -> tuple[int, float] | None:
-        """The users of the phase, who all come at once."""
+        """The users of the phase, who all come, and leave, at once."""
         assert self.runner is not None
         now = self.get_run_time()
-        for phase in _planned(self.runner.environment):
+        planned = _planned(self.runner.environment)
+        at_once = max(phase.users for phase in planned)
+        for phase in planned:
             if now < phase.end_s:
-                return phase.users, phase.users
+                return phase.users, at_once
         return None
 
 

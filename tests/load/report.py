@@ -17,6 +17,7 @@ from cofio.bench.charts import OTHERS, OURS, style, svg_of
 
 PAGE: Final = ROOT / "docs" / "load.md"
 RECORDS: Final = ROOT / "docs" / "load"
+BENCHMARKS: Final = ROOT / "docs" / "benchmarks.md"
 # In the order of the page.
 DESCRIPTIONS: Final[Mapping[str, str]] = {
     "users": "A hundred users, each of whom waits from 1 to 3 s after each answer.",
@@ -195,14 +196,17 @@ def page(folder: Path = RECORDS) -> str:
         "an ingest, one asks whether the service is ready. `--record` keeps the figures and writes this page. Locust runs on "
         "the same machine, and takes its share of it.",
     ]
-    for name, description in DESCRIPTIONS.items():
-        path = folder / f"{name}.json"
-        if path.exists():
-            kept = orjson.loads(path.read_bytes())
-            at = Circumstances(**kept["circumstances"])
-            lines += ["", f"## {name}", "", description, "", f"![{name}]({folder.name}/{name}.svg)", ""]
-            lines += tell(at, found_of(kept["found"]))
+    for name, kept in records(folder).items():
+        at = Circumstances(**kept["circumstances"])
+        lines += ["", f"## {name}", "", DESCRIPTIONS[name], "", f"![{name}]({folder.name}/{name}.svg)", ""]
+        lines += tell(at, found_of(kept["found"]))
     return "\n".join(lines) + "\n"
+
+
+def records(folder: Path = RECORDS) -> Mapping[str, Any]:
+    """The kept runs by their names, in the order of the page."""
+    paths = {name: folder / f"{name}.json" for name in DESCRIPTIONS}
+    return {name: orjson.loads(path.read_bytes()) for name, path in paths.items() if path.exists()}
 
 
 def draw(folder: Path = RECORDS) -> Iterator[tuple[Path, str]]:

@@ -12,7 +12,9 @@ import httpx
 from conftest import ROOT
 from drills.figures import Circumstances, Figure, Found
 
+from cofio.bench.report import UNDER_LOAD, under_load
 from load.report import (
+    BENCHMARKS,
     PAGE,
     QUERY,
     RECORDS,
@@ -23,6 +25,7 @@ from load.report import (
     figures_of,
     page,
     record,
+    records,
     table_of,
 )
 
@@ -103,6 +106,9 @@ def test_the_page_and_its_charts_are_made_of_what_was_kept(tmp_path: Path) -> No
 
 def test_the_committed_page_and_charts_are_made_of_the_committed_figures() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
+    told = BENCHMARKS.read_text(encoding="utf-8")
+    assert told[told.index(UNDER_LOAD) :].rstrip("\n").splitlines() == list(under_load(records()))
+    assert "| stress |" in told
     for path, svg in draw():
         assert path.read_text(encoding="utf-8") == svg
     assert {path.stem for path in RECORDS.glob("*.svg")} == {path.stem for path in RECORDS.glob("*.json")}

@@ -70,33 +70,37 @@ class Kept:
 
 
 async def _kept(runtime: Runtime) -> Kept:
-    async with runtime.database.read() as connection:
-        concepts = await connection.execute_fetchall(
-            "SELECT memory_id, content, details, vector FROM memories WHERE level = 0"
-        )
-        listed = orjson.dumps([row["memory_id"] for row in concepts]).decode()
-        edges = await connection.execute_fetchall(
-            """SELECT c.memory_id AS concept, e.kind, s.memory_id, s.meeting, s.position FROM edges e
-            JOIN memories s ON s.id = e.source JOIN memories c ON c.id = e.target AND c.level = 0"""
-        )
-        return Kept(
-            sums={
-                row["memory_id"]: stored_sum(row).row(row["memory_id"])
-                async for row in queries.concept_sums(connection, memory_ids=listed)
-            },
-            contents={row["memory_id"]: (row["content"], row["details"], row["vector"]) for row in concepts},
-            mentions={
-                (row["concept"], row["meeting"], row["position"]) for row in edges if row["kind"] != "defines"
-            },
-            definitions={row["concept"]: row["memory_id"] for row in edges if row["kind"] == "defines"},
-        )
+    return await runtime.database.read(_kept_in)
+
+
+def _kept_in(connection: sqlite3.Connection) -> Kept:
+    concepts = connection.execute(
+        "SELECT memory_id, content, details, vector FROM memories WHERE level = 0"
+    ).fetchall()
+    listed = orjson.dumps([row["memory_id"] for row in concepts]).decode()
+    edges = connection.execute(
+        """SELECT c.memory_id AS concept, e.kind, s.memory_id, s.meeting, s.position FROM edges e
+        JOIN memories s ON s.id = e.source JOIN memories c ON c.id = e.target AND c.level = 0"""
+    ).fetchall()
+    return Kept(
+        sums={
+            row["memory_id"]: stored_sum(row).row(row["memory_id"])
+            for row in queries.concept_sums(connection, memory_ids=listed)
+        },
+        contents={row["memory_id"]: (row["content"], row["details"], row["vector"]) for row in concepts},
+        mentions={
+            (row["concept"], row["meeting"], row["position"]) for row in edges if row["kind"] != "defines"
+        },
+        definitions={row["concept"]: row["memory_id"] for row in edges if row["kind"] == "defines"},
+    )
 
 
 async def _assert_true(runtime: Runtime) -> Kept:
     """What is kept is what the mentions come to, read anew."""
     kept = await _kept(runtime)
-    async with runtime.database.read() as connection:
-        rows = list(await connection.execute_fetchall("SELECT * FROM concept_shares"))
+    rows = await runtime.database.read(
+        lambda connection: connection.execute("SELECT * FROM concept_shares").fetchall()
+    )
     mentions: dict[str, list[sqlite3.Row]] = {}
     for row in rows:
         mentions.setdefault(concept_id(row["project"], row["concept_key"]), []).append(row)
@@ -145,13 +149,11 @@ async def test_a_store_without_sums_gets_them(tmp_path: Path) -> None:
     async with open_runtime(Settings(data_dir=tmp_path), HashEncoder()) as runtime:
         await ingest(runtime, STANDUP)
         before = await _assert_true(runtime)
-        async with runtime.database.write() as connection:
-            await connection.execute("DELETE FROM concept_sums")
+        await runtime.database.write(sqlite3.Connection.execute, "DELETE FROM concept_sums")
         await ingest(runtime, REVIEW)
         kept = await _kept(runtime)
         assert len(before.contents.keys() & kept.sums.keys()) > 0
-        async with runtime.database.write() as connection:
-            await connection.execute("DELETE FROM concept_sums")
+        await runtime.database.write(sqlite3.Connection.execute, "DELETE FROM concept_sums")
         await ingest(runtime, replace(STANDUP, transcript=STANDUP.transcript + GROWN))
         await ingest(runtime, replace(REVIEW, transcript=REVIEW.transcript + GROWN))
         await _assert_true(runtime)
@@ -162,8 +164,8 @@ async def test_concepts_under_a_filter_are_those_mentioned_there(tmp_path: Path)
         first = await ingest(runtime, STANDUP)
         await ingest(runtime, REVIEW)
         mentions = (await _kept(runtime)).mentions
-        async with runtime.database.read() as connection:
-            key = (await queries.meeting(connection, meeting_id=first.meeting_id, project=None))["id"]
+        (row,) = await runtime.database.rows(queries.meeting, meeting_id=first.meeting_id, project=None)
+        key = row["id"]
         said = {memory_id for memory_id, meeting, _ in mentions if meeting == key}
         everywhere = {memory_id for memory_id, *_ in mentions}
         assert said < everywhere

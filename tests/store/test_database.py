@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
@@ -54,6 +55,18 @@ def writing_elsewhere(folder: Path) -> Iterator[sqlite3.Connection]:
         yield other
         if other.in_transaction:
             other.execute("COMMIT")
+
+
+class Stay:
+    """A reader in the middle of a transaction, from `reading` until it is `done`."""
+
+    def __init__(self) -> None:
+        self.reading, self.done = threading.Event(), threading.Event()
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        database.queries.version(connection)
+        self.reading.set()
+        self.done.wait()
 
 
 @pytest.fixture
@@ -105,7 +118,7 @@ async def test_a_batch_waits_for_its_turn(tmp_path: Path) -> None:
         assert (last.status, last.done, last.failed) == ("succeeded", 3, 0)
 
 
-async def test_a_writer_that_leaves_while_it_waits_leaves_no_transaction(tmp_path: Path) -> None:
+async def test_a_writer_that_leaves_while_it_waits_holds_nobody_up(tmp_path: Path) -> None:
     async with opened(tmp_path) as (runtime, _):
         with writing_elsewhere(tmp_path) as other:
             leaving = asyncio.create_task(ingest(runtime, meeting(1)))
@@ -116,7 +129,8 @@ async def test_a_writer_that_leaves_while_it_waits_leaves_no_transaction(tmp_pat
         with pytest.raises(asyncio.CancelledError):
             await leaving
         assert (await ingest(runtime, meeting(2))).outcome == "created"
-        assert runtime.live.current.counts["meetings"] == 1
+        assert runtime.live.current.counts["meetings"] == 2, "what had begun was done to its end"
+        assert (await doctor(runtime, repair=False)).problems == ()
 
 
 async def test_readers_that_stay_keep_the_log_but_hold_up_nobody(
@@ -125,11 +139,14 @@ async def test_readers_that_stay_keep_the_log_but_hold_up_nobody(
     log = tmp_path / f"{DATABASE_NAME}-wal"
     async with opened(tmp_path) as (runtime, _):
         receipt = await ingest(runtime, meeting(1))
-        async with runtime.database.read() as connection:
-            await database.queries.version(connection)
-            await delete_meeting(runtime, receipt.meeting_id)
-            assert log.stat().st_size > 0
-            assert (await ingest(runtime, meeting(2))).outcome == "created"
+        stay = Stay()
+        reader = asyncio.create_task(runtime.database.read(stay))
+        await asyncio.to_thread(stay.reading.wait)
+        await delete_meeting(runtime, receipt.meeting_id)
+        assert log.stat().st_size > 0
+        assert (await ingest(runtime, meeting(2))).outcome == "created"
+        stay.done.set()
+        await reader
         await runtime.database.tidy()
         assert log.stat().st_size == 0
         await ingest(runtime, meeting(3))
@@ -201,14 +218,15 @@ async def test_a_full_disk_refuses_writes_and_recovers(small_disk: Path) -> None
 async def test_a_batch_waits_for_room(tmp_path: Path) -> None:
     async with opened(tmp_path) as (runtime, _):
         operation_id = await submit(runtime, [meeting(i, lines=400) for i in range(2)])
-        async with runtime.database.read() as connection:
-            ((pages,),) = await connection.execute_fetchall("PRAGMA page_count")
+        ((pages,),) = await runtime.database.read(
+            lambda connection: connection.execute("PRAGMA page_count").fetchall()
+        )
         # SQLite's own bound on the file: what it raises there is what it raises on a full disk.
-        await runtime.database._writer.execute(f"PRAGMA max_page_count = {pages + 1}")
+        runtime.database._writer.execute(f"PRAGMA max_page_count = {pages + 1}")
         working = asyncio.create_task(work(runtime))
         await asyncio.sleep(1.0)
         assert not working.done()
-        await runtime.database._writer.execute("PRAGMA max_page_count = 1000000")
+        runtime.database._writer.execute("PRAGMA max_page_count = 1000000")
         async for state in watch(runtime, operation_id):
             last = state
         assert (last.status, last.done, last.failed) == ("succeeded", 2, 0)
@@ -217,34 +235,57 @@ async def test_a_batch_waits_for_room(tmp_path: Path) -> None:
             await working
 
 
-async def test_a_caller_that_is_cancelled_while_it_gives_its_reader_back_keeps_none(tmp_path: Path) -> None:
+async def test_a_caller_that_is_cancelled_keeps_no_reader(tmp_path: Path) -> None:
     """As a health check does whose time is over, and a client that leaves."""
     async with opened(tmp_path) as (runtime, _):
         for _ in range(2 * database._READERS):
-            read = asyncio.Event()
-
-            async def leave(read: asyncio.Event = read) -> None:
-                async with runtime.database.read():
-                    read.set()
-
-            leaving = asyncio.create_task(leave())
-            await read.wait()  # it has left the block by now, and waits for the end of its transaction
+            stay = Stay()
+            leaving = asyncio.create_task(runtime.database.read(stay))
+            await asyncio.to_thread(stay.reading.wait)
             leaving.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await leaving
+            stay.done.set()
         async with asyncio.timeout(60):
             assert await runtime.database.version() == 0
 
 
+async def test_a_writer_that_has_begun_is_done_although_its_caller_is_gone(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (runtime, _):
+        stay = Stay()
+
+        def note(connection: sqlite3.Connection) -> None:
+            stay(connection)
+            database.queries.set_fact(connection, name="noted", value="yes")
+
+        leaving = asyncio.create_task(runtime.database.write(note))
+        await asyncio.to_thread(stay.reading.wait)
+        never = asyncio.create_task(
+            runtime.database.write(database.queries.set_fact, name="never", value="yes")
+        )
+        await asyncio.sleep(0.05)
+        for task in (leaving, never):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        stay.done.set()
+        await runtime.database.write(database.queries.set_fact, name="after", value="yes")
+        assert [await runtime.database.fact(name) for name in ("noted", "never", "after")] == [
+            "yes",
+            None,
+            "yes",
+        ]
+
+
 async def test_a_database_whose_readers_are_all_at_work_is_not_down(tmp_path: Path) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        database = await Database.open(tmp_path / "cofio.sqlite3", tmp_path / "backups")
-        stack.push_async_callback(database.aclose)
-        while True:
-            try:
-                async with asyncio.timeout(0.2):
-                    await stack.enter_async_context(database.read())
-            except TimeoutError:
-                break
-        async with asyncio.timeout(10):
-            await database.ping()
+    truth = await Database.open(tmp_path / "cofio.sqlite3", tmp_path / "backups")
+    stays = [Stay() for _ in range(2 * database._READERS)]
+    readers = [asyncio.create_task(truth.read(stay)) for stay in stays]
+    await asyncio.to_thread(stays[database._READ_THREADS - 1].reading.wait)
+    async with asyncio.timeout(10):
+        await truth.ping()
+    assert not any(reader.done() for reader in readers)
+    for stay in stays:
+        stay.done.set()
+    await asyncio.gather(*readers)
+    await truth.aclose()

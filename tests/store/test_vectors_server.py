@@ -9,6 +9,7 @@ from datetime import date
 import numpy as np
 import pytest
 import pytest_asyncio
+from ports import free_port
 from qdrant_client import AsyncQdrantClient, models
 
 from cofio.errors import VectorStoreUnavailable
@@ -26,12 +27,6 @@ async def client() -> AsyncIterator[AsyncQdrantClient]:
     made = AsyncQdrantClient(location=":memory:")
     yield made
     await made.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("prefer_grpc", [False, True])

@@ -194,6 +194,7 @@ class DrawnEncoder:
     precision: str
     dimension: int = SEMANTIC_DIMENSIONS
     provider: str = "drawn"
+    earlier: frozenset[str] = frozenset()
     known: dict[str, Float32s] = field(default_factory=dict)
     fallback: Float32s = field(default_factory=lambda: np.empty((0, SEMANTIC_DIMENSIONS), np.float32))
     unknown: int = 0

@@ -242,7 +242,7 @@ def report(runs: Runs, charts: Mapping[str, str]) -> Iterator[str]:
         "is the other's time by cofio's in the same run, with its 95 % interval by a bootstrap over rounds (2,000 "
         "resamples). Peers run as their documentation recommends, with the same weights where they encode. Times depend "
         "on the machine and on what else it does: the loads are told, and only ratios within one run compare. What the "
-        "whole service does under 1,000 to 10,000 requests a minute is in [load.md](load.md)."
+        "whole service does under 1,000 to 10,000 requests a minute is [at the end](#under-load)."
     )
     yield ""
     yield from _circumstances(runs)
@@ -257,6 +257,37 @@ def report(runs: Runs, charts: Mapping[str, str]) -> Iterator[str]:
     for name, title in TITLES.items():
         if name in runs:
             yield from _part(title, runs[name], charts.get(name))
+
+
+UNDER_LOAD: Final = "## Under load"
+_OF_A_LOAD: Final = {  # what a column is called, and the figure of a load's record that it shows
+    "requests a minute": "requests a minute under the load",
+    "answered": "answered under the load",
+    "refused": "refused with 429 or 503 and `Retry-After`",
+    "other failures": "other failures",
+    "questions, p50": "answered questions under the load, p50",
+    "p95": "answered questions under the load, p95",
+    "well again after": "after the load, until all was answered within 1 s",
+    "event loop late by": "longest lag of the event loop",
+}
+
+
+def under_load(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The lines of the section on the loads that `scripts/load` has recorded, by their names."""
+    yield UNDER_LOAD
+    yield ""
+    yield "What `scripts/load NAME --record` found of the whole service, locust beside it on the same machine; all of it is in [load.md](load.md)."
+    yield ""
+    yield "| load | commit | minutes | " + " | ".join(_OF_A_LOAD) + " |"
+    yield "|---|---|---|" + "---|" * len(_OF_A_LOAD)
+    for name, record in sorted(records.items()):
+        at = record["circumstances"]
+        found = {figure["name"]: figure for figure in record["found"]["figures"]}
+        told = [
+            f"{shown['value']:,} {shown['unit']}".strip() if (shown := found.get(wanted)) else ""
+            for wanted in _OF_A_LOAD.values()
+        ]
+        yield f"| {name} | {at['commit']} | {at['seconds'] / 60:.0f} | " + " | ".join(told) + " |"
 
 
 def _circumstances(runs: Runs) -> Iterator[str]:

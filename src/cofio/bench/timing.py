@@ -56,9 +56,10 @@ async def interleave(
 ) -> Mapping[str, Float64s]:
     """Seconds of each contender's calls, by its name, in the order of the rounds.
 
-    Every round calls all that take part in it, one after the other, and the next round begins with the next of
-    them, so that whatever else the machine does meets them all. Round i is the same i for all. Before that, all warm
-    up with the rounds −1, −2, ….
+    Every round calls all that take part in it, one after the other, so that whatever else the machine does meets them
+    all, and in an order of its own, drawn from a fixed seed: who is called before one leaves other caches behind, and
+    no one shall always come after the same. Round i is the same i for all. Before that, all warm up with the rounds
+    −1, −2, ….
     """
     if rounds < 1:
         raise InvalidInput("a measurement has at least one round", field="rounds")
@@ -66,9 +67,9 @@ async def interleave(
         for contender in contenders:
             await _timed(contender, -1 - i)
     seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    order = np.random.default_rng(SEED)
     for i in range(rounds):
-        first = i % len(contenders)
-        for contender in (*contenders[first:], *contenders[:first]):
+        for contender in (contenders[place] for place in order.permutation(len(contenders))):
             if contender.rounds is None or i < contender.rounds:
                 seconds[contender.name].append(await _timed(contender, i))
     return {name: np.array(values) for name, values in seconds.items()}

@@ -15,6 +15,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
+from cofio import collector
 from cofio.cli.terminal import err, exit_code
 from cofio.errors import CofioError
 
@@ -54,7 +55,9 @@ class LazyGroup(TyperGroup):
         name, listed, rest = super().resolve_command(ctx, args)
         if listed is None:
             return name, listed, rest
-        command = typer.main.get_command(importlib.import_module(f"cofio.cli.{name}").app)
+        with collector.paused():
+            module = importlib.import_module(f"cofio.cli.{name}")
+        command = typer.main.get_command(module.app)
         command.name = name
         return name, command, rest
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import structlog
 
-from cofio.embed.onnx import Load, TextEncoder
+from cofio.embed.onnx import Load, SessionFailed, TextEncoder
 from cofio.errors import EncoderUnavailable, InvalidVector, Overloaded
 from cofio.records import Float32s
 from cofio.telemetry.metrics import ENCODER_BATCH_SECONDS, ENCODER_BATCH_TEXTS
 from cofio.vector_rules import are_unit
+
+_log: Final = structlog.get_logger(__name__)
 
 # So many calls for questions in a row while an import waits; then one of its pieces has its turn, so that a storm of
 # questions slows imports down but does not stop them.
@@ -33,11 +36,8 @@ class _Job:
 class Batcher:
     """Feeds one encoder from two queues with its own threads; belongs to the event loop that made it."""
 
-    def __init__(
-        self, encoder: TextEncoder, *, workers: int, max_pending_texts: int, max_wait_s: float
-    ) -> None:
+    def __init__(self, encoder: TextEncoder, *, workers: int, max_wait_s: float) -> None:
         self._encoder = encoder
-        self._max_pending = max_pending_texts
         self._max_wait_s = max_wait_s
         self._urgent: deque[_Job] = deque()
         self._imports: deque[deque[_Job]] = deque()  # one a call of `encode`; each has a turn, then goes last
@@ -66,15 +66,12 @@ class Batcher:
     ) -> Float32s:
         """One unit vector a text, float32 (n, 384), in the order of `texts`.
 
-        Urgent texts go before all others. Where more than `max_pending_texts` of them would wait, raises
-        `Overloaded` at once; where they are not encoded within `max_wait_s`, then. `on_progress` is told the number
-        of texts of every finished piece. Raises `EncoderUnavailable` if the encoder fails on one of the texts, or
-        is closed.
+        Urgent texts go before all others; where they are not encoded within `max_wait_s`, raises `Overloaded`. How many may
+        wait is bounded by who asks (`cofio.recalls`). `on_progress` is told the number of texts of every finished
+        piece. Raises `EncoderUnavailable` if the encoder fails on one of the texts, or is closed.
         """
         if self._closing:
             raise EncoderUnavailable("The encoder is shutting down.")
-        if urgent and _waiting(self._urgent) + len(texts) > self._max_pending:
-            raise Overloaded("Too many questions wait for the encoder; try again in a second.")
         pieces = [texts] if urgent else list(_pieces(texts, self._encoder.load))
         loop = asyncio.get_running_loop()
         jobs = [_Job(piece, urgent, loop.create_future()) for piece in pieces]
@@ -132,6 +129,10 @@ class Batcher:
                         job.done.set_exception(EncoderUnavailable("The encoder is shutting down."))
                 raise
             except Exception as error:  # noqa: BLE001  whatever the encoder raised must reach those who wait
+                if self.last_failure is None:  # told once until it works again
+                    # Another error may hold a text.
+                    reason = str(error) if isinstance(error, SessionFailed) else type(error).__name__
+                    _log.error("encoder_failed", reason=reason)
                 self.last_failure = EncoderUnavailable.title()
                 for job in jobs:
                     if not job.done.done():

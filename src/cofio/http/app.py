@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import cofio
 from cofio import batches, figures
 from cofio.access.gate import Gate, open_gate
+from cofio.background import going_on
 from cofio.http import admin, health, ingest, meetings, memories, operations, problems, query
 from cofio.http.bodies import DecodedBody, SmallJson
 from cofio.http.cached import CachedQueries, KnownBodies
@@ -27,6 +28,8 @@ from cofio.http.middleware import LARGE_BODIES, LimitedBody, Observed, largest_b
 from cofio.http.places import Places
 from cofio.http.schemas import BatchRequest, MeetingRequest
 from cofio.http.state import State
+from cofio.http.templates import Templates
+from cofio.http.zeros import begin_at_zero
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.telemetry.lag import sample_loop_lag
@@ -51,14 +54,16 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(traced(settings))
             opened = runtime if runtime else await stack.enter_async_context(open_runtime(settings))
-            stack.push_async_callback(_stop, asyncio.create_task(sample_loop_lag(), name="loop-lag"))
-            stack.push_async_callback(_stop, asyncio.create_task(batches.work(opened), name="batches"))
-            measured = asyncio.create_task(opened.disk.keep_measured(), name="disk")
-            stack.push_async_callback(_stop, measured)
+            endless: dict[str, Coroutine[Any, Any, None]] = {
+                "loop-lag": sample_loop_lag(),
+                "batches": batches.work(opened),
+                "disk": opened.disk.keep_measured(),
+                "keys": gate.keys.keep_fresh(),
+            }
             if settings.workers > 1:
-                published = asyncio.create_task(figures.keep_published(opened), name="figures")
-                stack.push_async_callback(_stop, published)
-            stack.push_async_callback(_stop, asyncio.create_task(gate.keys.keep_fresh(), name="keys"))
+                endless["figures"] = figures.keep_published(opened)
+            for name, work in endless.items():
+                await stack.enter_async_context(going_on(name, work))
             yield {"runtime": opened}
 
     app = FastAPI(title="cofio", version=cofio.__version__, description=_DESCRIPTION, lifespan=lifespan)
@@ -75,6 +80,10 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
         admin.router,
         health.router,
     )
+    # The app itself has those of the documentation.
+    routes = [each for origin in (app, root, *routers) for each in origin.routes if isinstance(each, Route)]
+    templates = Templates(routes)
+    begin_at_zero(routes)
     for router in (root, *routers):
         app.include_router(router)
     _complete_openapi(app, gate)
@@ -88,7 +97,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
     app.add_middleware(Places, settings=settings)
     app.add_middleware(CachedQueries, route=route, path=query.PATH, known=known)
     app.add_middleware(RateLimits, settings=settings)
-    app.add_middleware(Guard, gate=gate, settings=settings, paths=tuple(app.openapi()["paths"]))
+    app.add_middleware(Guard, gate=gate, settings=settings, templates=templates)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -98,17 +107,10 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
             expose_headers=["Retry-After", "X-Request-ID", "X-RateLimit-Remaining", "X-RateLimit-Reset"],
         )
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(Observed)
+    app.add_middleware(Observed, templates=templates)
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     return app
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    """The background task has ended; an error that ended it before is raised."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 def _complete_openapi(app: FastAPI, gate: Gate) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from cofio.access.gate import Gate, is_loopback
 from cofio.errors import CofioError, Forbidden, Unauthenticated
 from cofio.http.problems import NoSuchRoute, describe, problem
 from cofio.http.state import CALLER, STILL_ADMITTED
+from cofio.http.templates import Templates
 from cofio.settings import Settings
 
 # What each route needs. What is not listed needs an admin: a new route is closed until somebody writes it down here.
@@ -68,12 +69,12 @@ class Guard:
     page's doing: neither through a proxy, nor to another name than this machine's, nor from a page of another origin.
     """
 
-    def __init__(self, app: ASGIApp, *, gate: Gate, settings: Settings, paths: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, *, gate: Gate, settings: Settings, templates: Templates) -> None:
         self.app = app
         self._gate = gate
         self._anonymous_anywhere = settings.allow_anonymous
         self._origins = frozenset(settings.cors_origins)
-        self._patterns = [compile_path(path)[0] for path in paths]
+        self._templates = templates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,7 +109,7 @@ class Guard:
             raise Unauthenticated("The key is not valid: unknown, expired or revoked.")
         if caller.may(needed):
             return caller
-        if not any(pattern.match(scope["path"]) for pattern in self._patterns):
+        if self._templates.of(scope["path"]) is None:
             raise NoSuchRoute(f"There is nothing at {scope['path']}; /docs lists what there is.")
         bound = " and must not be bound to a project" if needed is Permission.ADMIN and caller.project else ""
         raise Forbidden(f"{scope['method']} {scope['path']} needs a key with the scope {needed}{bound}.")

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cofio.http.problems import BodyTooLarge, problem
 from cofio.http.state import CACHED
+from cofio.http.templates import UNMATCHED, Templates
 from cofio.telemetry import traces
 from cofio.telemetry.metrics import ACTIVE_REQUESTS
 from cofio.telemetry.requests import request_answered
@@ -38,8 +39,9 @@ class Observed:
     Logged are method, route, status and time; never a query string, a body or a header.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, templates: Templates) -> None:
         self.app = app
+        self._templates = templates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,9 +69,11 @@ class Observed:
                 await self.app(scope, receive, send_with_id)
             finally:
                 ACTIVE_REQUESTS.dec()
+                route = scope.get("route")
                 request_answered(
                     method=scope["method"] if scope["method"] in _METHODS else "OTHER",
-                    endpoint=getattr(scope.get("route"), "path", "unmatched"),
+                    endpoint=route.path if route else self._templates.of(scope["path"]) or UNMATCHED,
+                    routed=route is not None,
                     status=status,
                     seconds=time.perf_counter() - started,
                     request_id=request_id,

@@ -21,6 +21,7 @@ from cofio.errors import (
     CofioError,
     EncoderUnavailable,
     Forbidden,
+    InternalError,
     InvalidInput,
     InvalidSettings,
     InvalidVector,
@@ -160,12 +161,6 @@ class NotReady(Unavailable):
     """The service is not ready to answer queries."""
 
     code = "not_ready"
-
-
-class InternalError(CofioError):
-    """Something went wrong inside; the log holds it under the request id."""
-
-    code = "internal_error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

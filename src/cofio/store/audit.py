@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import aiosqlite
 import orjson
 import structlog
 
@@ -24,7 +23,7 @@ LOCAL: Final = "local"  # who works on the data directory itself
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One entry. `subject` is the id of a meeting or key, a backup's name or the pseudonym of a name; `details` are numbers."""
+    """One entry. `subject` is the id of a meeting or key, a backup's name, the pseudonym of a name, or where the index is; `details` are numbers."""
 
     entry: int
     at: str
@@ -42,12 +41,12 @@ class AuditPage:
     next_before: int | None
 
 
-async def add_entry(
-    connection: aiosqlite.Connection, *, actor: str, action: str, subject: str, details: Mapping[str, int]
+def add_entry(
+    connection: sqlite3.Connection, *, actor: str, action: str, subject: str, details: Mapping[str, int]
 ) -> int:
     """The entry is there if the transaction of `connection` is committed; returns its number."""
     return int(
-        await queries.add_audit(
+        queries.add_audit(
             connection,
             at=_now(),
             actor=actor,
@@ -58,11 +57,9 @@ async def add_entry(
     )
 
 
-async def add_entry_once(
-    connection: aiosqlite.Connection, *, at: datetime, action: str, subject: str
-) -> None:
+def add_entry_once(connection: sqlite3.Connection, *, at: datetime, action: str, subject: str) -> None:
     """The entry of who works on the data directory itself is there, unless it was told before."""
-    await queries.add_audit_once(
+    queries.add_audit_once(
         connection,
         at=at.isoformat(timespec="milliseconds"),
         actor=LOCAL,

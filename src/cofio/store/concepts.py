@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import aiosqlite
 import orjson
 
 from cofio.memories import concept_id
@@ -19,8 +17,8 @@ from cofio.text.concepts import promoted
 from cofio.text.terms import count_words
 
 
-async def refresh_concepts(
-    connection: aiosqlite.Connection, *, project: str, keys: Iterable[str], meeting: int, only_added: bool
+def refresh_concepts(
+    connection: sqlite3.Connection, *, project: str, keys: Iterable[str], meeting: int, only_added: bool
 ) -> tuple[str, ...]:
     """The project's concepts of these keys are what the stored mentions say; returns their memory ids.
 
@@ -32,24 +30,22 @@ async def refresh_concepts(
     ids = {key: concept_id(project, key) for key in sorted(keys)}
     if not ids:
         return ()
-    await queries.delete_orphaned_answers(connection, project=project, keys=_listed(ids))
+    queries.delete_orphaned_answers(connection, project=project, keys=_listed(ids))
     known = {
-        str(row["memory_id"])
-        async for row in queries.memory_rowids(connection, memory_ids=_listed(ids.values()))
+        str(row["memory_id"]) for row in queries.memory_rowids(connection, memory_ids=_listed(ids.values()))
     }
-    sums = await _stored_sums(connection, ids) if only_added else {}
+    sums = _stored_sums(connection, ids) if only_added else {}
     of_meeting = queries.shares_of_meeting(connection, project=project, keys=_listed(sums), meeting=meeting)
     of_all = queries.shares_of_keys(connection, project=project, keys=_listed(ids.keys() - sums.keys()))
-    rows = [row async for row in of_meeting] + [row async for row in of_all]
-    # A speaker of a thousand meetings may sum a thousand vectors: not on the event loop.
-    concepts = await asyncio.to_thread(_concepts, ids, sums, rows)
+    rows = [*of_meeting, *of_all]
+    concepts = _concepts(ids, sums, rows)
     gone = [memory_id for key, memory_id in ids.items() if key not in concepts and memory_id in known]
-    await queries.delete_memories(connection, [{"memory_id": memory_id} for memory_id in gone])
-    await queries.save_memories(connection, [concept.memory_row(project) for concept in concepts.values()])
-    await queries.save_concept_sums(
+    queries.delete_memories(connection, [{"memory_id": memory_id} for memory_id in gone])
+    queries.save_memories(connection, [concept.memory_row(project) for concept in concepts.values()])
+    queries.save_concept_sums(
         connection, [concept.sum.row(concept.memory_id) for concept in concepts.values()]
     )
-    await queries.unlink_definitions(
+    queries.unlink_definitions(
         connection,
         [{"concept_id": concept.memory_id} for concept in concepts.values() if concept.redefined],
     )
@@ -58,9 +54,9 @@ async def refresh_concepts(
         for concept in concepts.values()
         for link in concept.links(None if concept.memory_id not in known else meeting)
     ]
-    await queries.link_concept(connection, links)
+    queries.link_concept(connection, links)
     kept = [concept.memory_id for concept in concepts.values()]
-    await queries.owe(
+    queries.owe(
         connection,
         [
             {"level": int(Level.CONCEPT), "memory_id": memory_id, "operation": operation}
@@ -133,11 +129,11 @@ class _Concept:
         }
 
 
-async def _stored_sums(connection: aiosqlite.Connection, ids: Mapping[str, str]) -> dict[str, ConceptSum]:
+def _stored_sums(connection: sqlite3.Connection, ids: Mapping[str, str]) -> dict[str, ConceptSum]:
     """What is summed already, by key."""
     keys = {memory_id: key for key, memory_id in ids.items()}
     rows = queries.concept_sums(connection, memory_ids=_listed(keys))
-    return {keys[row["memory_id"]]: stored_sum(row) async for row in rows}
+    return {keys[row["memory_id"]]: stored_sum(row) for row in rows}
 
 
 def _concepts(

@@ -6,83 +6,48 @@ import asyncio
 import contextlib
 import queue
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 import aiosql
-import aiosqlite
 import orjson
 import structlog
 import yoyo
-from aiosql.adapters.aiosqlite import AioSQLiteAdapter
+from aiosql.adapters.sqlite3 import SQLite3Adapter
 
 from cofio.errors import MAKE_ROOM, StorageFull, StoreBusy, StoreTooNew, StoreUnavailable, Unavailable
 from cofio.store.archives import write_archive
+from cofio.threads import run_in
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
-class _OneTrip(AioSQLiteAdapter):
-    """One way to the connection's thread and back for a statement; the library's own adapter takes three.
+class _Rows(SQLite3Adapter):
+    """The library's own adapter, for connections whose rows are `sqlite3.Row`, which is no tuple."""
 
-    An ingest has some thirty statements, and where all cores are busy a way costs a millisecond.
-    """
-
-    async def select(
-        self,
-        conn: aiosqlite.Connection,
-        _query_name: str,
-        sql: str,
-        parameters: Any,
-        record_class: None = None,
-    ) -> AsyncIterator[sqlite3.Row]:
-        for row in await conn.execute_fetchall(sql, parameters):
-            yield row
-
-    async def select_one(
-        self,
-        conn: aiosqlite.Connection,
-        _query_name: str,
-        sql: str,
-        parameters: Any,
-        record_class: None = None,
-    ) -> sqlite3.Row | None:
-        return next(iter(await conn.execute_fetchall(sql, parameters)), None)
-
-    async def select_value(
-        self, conn: aiosqlite.Connection, _query_name: str, sql: str, parameters: Any
-    ) -> Any:
-        row = await self.select_one(conn, _query_name, sql, parameters)
+    def select_value(self, conn: sqlite3.Connection, _query_name: str, sql: str, parameters: Any) -> Any:
+        row = conn.execute(sql, parameters).fetchone()
         return None if row is None else row[0]
-
-    async def insert_returning(
-        self, conn: aiosqlite.Connection, _query_name: str, sql: str, parameters: Any
-    ) -> int:
-        row = await conn.execute_insert(sql, parameters)
-        return int(row[0]) if row is not None else 0
-
-    async def insert_update_delete(
-        self, conn: aiosqlite.Connection, _query_name: str, sql: str, parameters: Any
-    ) -> None:
-        await conn.execute_fetchall(sql, parameters)
-
-    async def insert_update_delete_many(
-        self, conn: aiosqlite.Connection, _query_name: str, sql: str, parameters: Any
-    ) -> None:
-        await conn.executemany(sql, parameters)  # a cursor without rows holds nothing that must be closed
 
 
 # Every statement of the project lives in sql/*.sql under the name it is called by here.
 queries: Final[Any] = aiosql.from_path(
-    str(resources.files("cofio.store") / "sql"), cast("Any", _OneTrip), mandatory_parameters=False
+    str(resources.files("cofio.store") / "sql"), cast("Any", _Rows), mandatory_parameters=False
 )
 
 _log = structlog.get_logger(__name__)
 
 _MIGRATIONS: Final = str(resources.files("cofio.store") / "migrations")
-_READERS: Final = 4
+_READERS: Final = 8
+_READ_THREADS: Final = 4  # the other readers are for threads that read themselves, by `select`
 # How long a writer waits for those of this process that came before, and then for other processes.
 TURN_WAIT_S: Final = 30.0
 _BUSY_WAIT_MS: Final = 10_000
@@ -106,34 +71,32 @@ PRAGMA temp_store = MEMORY;
 
 
 class Database:
-    """An open database file: `write()` gives the one writer in a transaction, `read()` one of the readers."""
+    """An open database file. A transaction is a function that runs in one thread, from its first statement to its last.
+
+    There is one writer, which has a thread of its own; readers are as many as there are threads that read.
+    """
 
     def __init__(
         self,
         path: Path,
-        writer: aiosqlite.Connection,
-        readers: list[aiosqlite.Connection],
-        of_threads: list[sqlite3.Connection],
+        writer: sqlite3.Connection,
+        readers: Sequence[sqlite3.Connection],
         watcher: sqlite3.Connection,
-        pinged: aiosqlite.Connection,
+        pinged: sqlite3.Connection,
     ) -> None:
         self.path = path
         self._writer = writer
-        self._writing = asyncio.Lock()
-        self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
-        self._all_readers = readers
-        self._returning: set[asyncio.Task[None]] = set()
-        self.scrubbed = True  # whether the log was empty when somebody last asked for that
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         for reader in readers:
-            self._readers.put_nowait(reader)
-        self._of_threads: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        for connection in of_threads:
-            self._of_threads.put(connection)
-        self._unscrubbed = False
+            self._readers.put(reader)
+        self._of_readers = len(readers)
         self._watcher = watcher
-        self._pinged = (
-            pinged  # nobody else's: that all readers are at work does not mean that the database is down
-        )
+        # Nobody else's: that all readers are at work does not mean that the database is down.
+        self._pinged = pinged
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._read_threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="read")
+        self._ping_thread = ThreadPoolExecutor(1, thread_name_prefix="ping")
+        self._unscrubbed = False  # whether the log may hold what was deleted
 
     @classmethod
     async def open(cls, path: Path, backups: Path) -> Database:
@@ -143,97 +106,108 @@ class Database:
         `StoreTooNew` if a newer cofio wrote it, `Unavailable` if it cannot be opened or saved before.
         """
         try:
-            await asyncio.to_thread(_migrate, path, backups)
-            writer = await _connect(path)
-            readers = [await _connect(path) for _ in range(_READERS)]
-            of_threads = [await asyncio.to_thread(_connect_here, path) for _ in range(_READERS)]
-            watcher = await asyncio.to_thread(_connect_here, path)
-            pinged = await _connect(path)
+            database = await asyncio.to_thread(cls._open, path, backups)
         except sqlite3.DatabaseError as error:
             raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
-        database = cls(path, writer, readers, of_threads, watcher, pinged)
         # Whoever was killed after a deletion may have left what it removed in the log.
         await database.scrub()
         return database
 
+    @classmethod
+    def _open(cls, path: Path, backups: Path) -> Database:
+        _migrate(path, backups)
+        readers = [_connect(path) for _ in range(_READERS)]
+        return cls(path, _connect(path), readers, _connect(path), _connect(path))
+
     async def aclose(self) -> None:
         """Every connection is closed; what was committed is in the main file, unless there is no room for it."""
-        async with self._writing:
-            if self._returning:
-                await asyncio.wait(self._returning)
-            for reader in (*self._all_readers, self._pinged):
-                await reader.close()
-            for _ in range(_READERS):
-                (await asyncio.to_thread(self._of_threads.get)).close()
-            self._watcher.close()
-            with suppress(sqlite3.OperationalError):  # a full disk: what was committed is safe in the log
-                await self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            await self._writer.close()
+        await asyncio.to_thread(self._close)
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[aiosqlite.Connection]:
-        """The writer inside one transaction: committed when the block ends, undone when it raises.
+    def _close(self) -> None:
+        for threads in (self._ping_thread, self._read_threads, self._write_thread):
+            threads.shutdown()
+        for _ in range(self._of_readers):
+            self._readers.get().close()
+        self._pinged.close()
+        self._watcher.close()
+        with suppress(sqlite3.OperationalError):  # a full disk: what was committed is safe in the log
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._writer.close()
 
-        Raises `StoreBusy` where others go on writing for too long, `StorageFull` or `StoreUnavailable`.
+    async def write(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], Result],
+        *given: P.args,
+        **named: P.kwargs,
+    ) -> Result:
+        """What `work` returns of the writer and what is given, once its transaction is committed; all is undone if it raises.
+
+        A caller that is cancelled does not wait for it, and what has begun is done to its end. Raises `StoreBusy` where
+        others go on writing for too long, `StorageFull` or `StoreUnavailable`.
         """
-        async with self._turn():
+
+        def transact() -> Result:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(self._writer, *given, **named)
+                self._commit()
+            except BaseException:
+                self._writer.rollback()
+                raise
+            return result
+
+        return await self._in_turn(transact)
+
+    async def _in_turn(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns in the writer's thread; raises `StoreBusy` where its turn comes too late."""
+        latest = time.monotonic() + TURN_WAIT_S
+
+        def do() -> Result:
+            if time.monotonic() > latest:
+                raise StoreBusy(f"Other writers of this process held the database for {TURN_WAIT_S:g} s.")
             with _told(self.path):
+                return work()
+
+        return await run_in(self._write_thread, do)
+
+    def _commit(self) -> None:
+        self._writer.commit()
+
+    async def read(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], Result],
+        *given: P.args,
+        **named: P.kwargs,
+    ) -> Result:
+        """What `work` returns of a reader and what is given; it sees one state of the truth. Raises `StoreUnavailable`."""
+
+        def look() -> Result:
+            with self._reader() as connection:
+                connection.execute("BEGIN")
                 try:
-                    await self._writer.execute("BEGIN IMMEDIATE")
-                    yield self._writer
-                    await self._writer.commit()
-                except BaseException:
-                    # Of a caller that left while it waited for BEGIN too: the thread may still get that done.
-                    await asyncio.shield(self._writer.rollback())
-                    raise
+                    return work(connection, *given, **named)
+                finally:
+                    connection.rollback()
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(TURN_WAIT_S):
-                await self._writing.acquire()
-        except TimeoutError as error:
-            raise StoreBusy(
-                f"Other writers of this process held the database for {TURN_WAIT_S:g} s."
-            ) from error
-        try:
-            yield
-        finally:
-            self._writing.release()
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[aiosqlite.Connection]:
-        """A reader that sees one state of the truth for the whole block; raises `StoreUnavailable`."""
-        connection = await self._readers.get()
-        try:
-            with _told(self.path):
-                await connection.execute("BEGIN")
-                yield connection
-        finally:
-            # Also of a caller that is cancelled just here: a reader that stays away is away for good.
-            back = asyncio.create_task(self._give_back(connection))
-            self._returning.add(back)
-            back.add_done_callback(self._returning.discard)
-            await asyncio.shield(back)
-
-    async def _give_back(self, reader: aiosqlite.Connection) -> None:
-        try:
-            await reader.rollback()
-        finally:
-            self._readers.put_nowait(reader)
+        return await run_in(self._read_threads, look)
 
     async def rows(self, query: Any, **values: object) -> list[sqlite3.Row]:
         """All rows of one named query, which sees one state of the truth."""
-        return await asyncio.to_thread(self.select, query, **values)
+        return await run_in(self._read_threads, partial(self.select, query, **values))
 
     def select(self, query: Any, **values: object) -> list[sqlite3.Row]:
         """What `rows` returns, read in the calling thread, which waits: for threads that work on one request."""
-        connection = self._of_threads.get()
+        with self._reader() as connection:
+            return connection.execute(query.sql, values).fetchall()
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        connection = self._readers.get()
         try:
             with _told(self.path):
-                return connection.execute(query.sql, values).fetchall()
+                yield connection
         finally:
-            self._of_threads.put(connection)
+            self._readers.put(connection)
 
     async def scrub(self) -> bool:
         """The write-ahead log is empty: what was deleted is gone from it too.
@@ -258,37 +232,34 @@ class Database:
             await self._empty_log()
 
     async def _empty_log(self) -> None:
-        async with self._turn():
-            with _told(self.path):
-                # Readers that stay for long must not hold up the writers.
-                await self._writer.execute(f"PRAGMA busy_timeout = {_SCRUB_WAIT_MS}")
-                try:
-                    result = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
-                finally:
-                    await self._writer.execute(f"PRAGMA busy_timeout = {_BUSY_WAIT_MS}")
-            ((busy, _, _),) = result
+        def empty() -> None:
+            # Readers that stay for long must not hold up the writers.
+            self._writer.execute(f"PRAGMA busy_timeout = {_SCRUB_WAIT_MS}")
+            try:
+                (busy, _, _) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._writer.execute(f"PRAGMA busy_timeout = {_BUSY_WAIT_MS}")
             if not busy:
                 self._unscrubbed = False
 
+        await self._in_turn(empty)
+
     async def ping(self) -> None:
         """The database answers a read; raises `StoreUnavailable` if not."""
-        with _told(self.path):
-            await queries.version(self._pinged)
+
+        def ask() -> None:
+            with _told(self.path):
+                queries.version(self._pinged)
+
+        await run_in(self._ping_thread, ask)
 
     async def damage(self) -> tuple[str, ...]:
         """What SQLite's own checks find wrong with the file, at most ten lines; they read all of it."""
-        async with self.read() as connection:
-            found = [row[0] for row in await connection.execute_fetchall("PRAGMA integrity_check(10)")]
-            dangling = list(await connection.execute_fetchall("PRAGMA foreign_key_check"))
-        told = [line for line in found if line != "ok"]
-        if dangling:
-            told.append(f"{len(dangling)} rows refer to rows that are not there")
-        return tuple(told)
+        return await self.read(_damage)
 
     async def counts(self) -> Mapping[str, int]:
         """How many meetings, memories of each level, edges and operations the truth holds."""
-        async with self.read() as connection:
-            row = await queries.counts(connection)
+        (row,) = await self.rows(queries.counts)
         return dict(zip(row.keys(), row, strict=True))
 
     async def fact(self, name: str) -> str | None:
@@ -304,8 +275,17 @@ class Database:
 
     async def version(self) -> int:
         """The version of the truth: it grows with every committed change."""
-        async with self.read() as connection:
-            return int(await queries.version(connection))
+        ((version,),) = await self.rows(queries.version)
+        return int(version)
+
+
+def _damage(connection: sqlite3.Connection) -> tuple[str, ...]:
+    found = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
+    dangling = connection.execute("PRAGMA foreign_key_check").fetchall()
+    told = [line for line in found if line != "ok"]
+    if dangling:
+        told.append(f"{len(dangling)} rows refer to rows that are not there")
+    return tuple(told)
 
 
 @contextmanager
@@ -336,15 +316,8 @@ def _told(path: Path) -> Iterator[None]:
         raise
 
 
-async def _connect(path: Path) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path, isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    await connection.executescript(_PRAGMAS)
-    return connection
-
-
-def _connect_here(path: Path) -> sqlite3.Connection:
-    """A reader that any one thread at a time may use."""
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that any one thread at a time may use."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.executescript(_PRAGMAS)

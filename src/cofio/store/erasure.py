@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import aiosqlite
 import orjson
 
 from cofio.errors import NotFound
@@ -40,34 +39,35 @@ async def delete_project(database: Database, project: str, *, actor: str) -> Era
 
     One transaction, with its entry in the audit. Raises `NotFound` if nothing bears this name.
     """
-    async with database.write() as connection:
-        meetings = [row async for row in queries.meetings_of_project(connection, project=project)]
-        waiting = int(await queries.count_waiting_meetings(connection, project=project))
-        if not meetings and not waiting:
-            raise NotFound("There is no project of this name.", field="project")
-        memories = [row async for row in queries.memory_ids_of_project(connection, project=project)]
-        edges = int(await queries.count_edges_of_project(connection, project=project))
-        await queries.owe_deletion_of_project(connection, project=project)
-        await queries.delete_edges_of_project(connection, project=project)
-        await queries.delete_mentions_of_project(connection, project=project)
-        await queries.delete_memories_of_project(connection, project=project)
-        await queries.delete_meetings_of_project(connection, project=project)
-        await queries.withdraw_waiting_meetings(
-            connection, project=project, result=orjson.dumps(WITHDRAWN).decode()
-        )
-        await queries.forget_owner_of_operations(connection, project=project)
-        for row in meetings:
-            await queries.forget_meeting_in_operations(connection, meeting_id=row["meeting_id"])
-        await _record_changes(connection, meetings, memories)
-        await owe_purge(connection)
-        by_level = {level.label: sum(row["level"] == level for row in memories) for level in Level}
-        await add_entry(
-            connection,
-            actor=actor,
-            action="erase_project",
-            subject=pseudonym(project),
-            details={"meetings": len(meetings), "withdrawn": waiting, **by_level, "edges": edges},
-        )
+    return await database.write(_delete_project, project, actor)
+
+
+def _delete_project(connection: sqlite3.Connection, project: str, actor: str) -> Erased:
+    meetings = list(queries.meetings_of_project(connection, project=project))
+    waiting = int(queries.count_waiting_meetings(connection, project=project))
+    if not meetings and not waiting:
+        raise NotFound("There is no project of this name.", field="project")
+    memories = list(queries.memory_ids_of_project(connection, project=project))
+    edges = int(queries.count_edges_of_project(connection, project=project))
+    queries.owe_deletion_of_project(connection, project=project)
+    queries.delete_edges_of_project(connection, project=project)
+    queries.delete_mentions_of_project(connection, project=project)
+    queries.delete_memories_of_project(connection, project=project)
+    queries.delete_meetings_of_project(connection, project=project)
+    queries.withdraw_waiting_meetings(connection, project=project, result=orjson.dumps(WITHDRAWN).decode())
+    queries.forget_owner_of_operations(connection, project=project)
+    for row in meetings:
+        queries.forget_meeting_in_operations(connection, meeting_id=row["meeting_id"])
+    _record_changes(connection, meetings, memories)
+    owe_purge(connection)
+    by_level = {level.label: sum(row["level"] == level for row in memories) for level in Level}
+    add_entry(
+        connection,
+        actor=actor,
+        action="erase_project",
+        subject=pseudonym(project),
+        details={"meetings": len(meetings), "withdrawn": waiting, **by_level, "edges": edges},
+    )
     return Erased(
         meetings=tuple(row["meeting_id"] for row in meetings),
         memories=tuple(row["memory_id"] for row in memories),
@@ -85,10 +85,10 @@ WITHDRAWN = {
 }
 
 
-async def owe_purge(connection: aiosqlite.Connection) -> None:
+def owe_purge(connection: sqlite3.Connection) -> None:
     """The files of the vector index are to be rid of what was deleted."""
-    version = await queries.version(connection)
-    await queries.set_fact(connection, name=PURGE_OWED, value=str(version))
+    version = queries.version(connection)
+    queries.set_fact(connection, name=PURGE_OWED, value=str(version))
 
 
 async def meetings_of_speaker(database: Database, name: str, project: str | None) -> tuple[int, ...]:
@@ -121,16 +121,16 @@ async def still_named(database: Database, name: str, project: str | None) -> Sti
     return StillNamed(utterances=row["utterances"], concepts=row["concepts"], meetings=row["meetings"])
 
 
-async def _record_changes(
-    connection: aiosqlite.Connection, meetings: list[sqlite3.Row], memories: list[sqlite3.Row]
+def _record_changes(
+    connection: sqlite3.Connection, meetings: list[sqlite3.Row], memories: list[sqlite3.Row]
 ) -> None:
     """One change a meeting; the first of them names the concepts, which all go."""
     concepts = [row["memory_id"] for row in memories if row["level"] == Level.CONCEPT]
     version = 0
     for row in meetings:
-        version = await queries.record_change(
+        version = queries.record_change(
             connection, meeting=row["id"], concepts=orjson.dumps(concepts).decode()
         )
         concepts = []
     if meetings:
-        await queries.forget_old_changes(connection, version=version)
+        queries.forget_old_changes(connection, version=version)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import itertools
 import sqlite3
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-import aiosqlite
 import orjson
 
 from cofio.graph.blocks import ContextRow, EpisodeRow, Lexicons, MeetingBlock, MeetingHead, build_block
@@ -32,43 +30,42 @@ class _Changes:
     concepts: frozenset[str] | None
 
 
-async def catch_up(database: Database, ledger: Ledger, since: int) -> tuple[Ledger, int]:
+def catch_up(connection: sqlite3.Connection, ledger: Ledger, since: int) -> tuple[Ledger, int]:
     """A ledger with the state of the truth, and the version of that state.
 
     It is `ledger`, which held the state of version `since`, or a new one if that is further back than the truth
     remembers. If reading fails, `ledger` may hold some changes already; catching up again mends that.
     """
-    async with database.read() as connection:
-        changes = await _changes(connection, since)
-        if changes.meetings is None:
-            ledger = Ledger()
-            keys = [row["id"] async for row in queries.all_meeting_keys(connection)]
-        else:
-            keys = sorted(changes.meetings)
-            ledger.drop_meetings(keys)
-        for at in range(0, len(keys), MEETINGS_AT_ONCE):
-            listed = orjson.dumps(keys[at : at + MEETINGS_AT_ONCE]).decode()
-            heads = [row async for row in queries.meetings_by_rowid(connection, ids=listed)]
-            episodes = await connection.execute_fetchall(queries.episodes_for_graph.sql, {"ids": listed})
-            contexts = await connection.execute_fetchall(queries.contexts_for_graph.sql, {"ids": listed})
-            answers = [row async for row in queries.answers_for_graph(connection, ids=listed)]
-            await asyncio.to_thread(_add_meetings, ledger, heads, list(episodes), list(contexts), answers)
-        await _set_concepts(connection, ledger, changes)
+    changes = _changes(connection, since)
+    if changes.meetings is None:
+        ledger = Ledger()
+        keys = [row["id"] for row in queries.all_meeting_keys(connection)]
+    else:
+        keys = sorted(changes.meetings)
+        ledger.drop_meetings(keys)
+    for at in range(0, len(keys), MEETINGS_AT_ONCE):
+        listed = orjson.dumps(keys[at : at + MEETINGS_AT_ONCE]).decode()
+        heads = list(queries.meetings_by_rowid(connection, ids=listed))
+        episodes = list(queries.episodes_for_graph(connection, ids=listed))
+        contexts = list(queries.contexts_for_graph(connection, ids=listed))
+        answers = list(queries.answers_for_graph(connection, ids=listed))
+        _add_meetings(ledger, heads, episodes, contexts, answers)
+    _set_concepts(connection, ledger, changes)
     return ledger, changes.version
 
 
 async def stamp(database: Database, version: int) -> str | None:
     """A fingerprint of the change that made this version; None if the truth does not remember it."""
-    async with database.read() as connection:
-        row = await queries.change(connection, version=version)
-    if row is None:
+    rows = await database.rows(queries.change, version=version)
+    if not rows:
         return None
+    (row,) = rows
     return hashlib.sha256(orjson.dumps([version, row["meeting"], row["concepts"]])).hexdigest()
 
 
-async def _changes(connection: aiosqlite.Connection, since: int) -> _Changes:
-    version = int(await queries.version(connection))
-    rows = [row async for row in queries.changes_since(connection, version=since)]
+def _changes(connection: sqlite3.Connection, since: int) -> _Changes:
+    version = int(queries.version(connection))
+    rows = list(queries.changes_since(connection, version=since))
     if since == 0 or (rows and rows[0]["version"] != since + 1):
         return _Changes(version=version, meetings=None, concepts=None)
     return _Changes(
@@ -78,27 +75,23 @@ async def _changes(connection: aiosqlite.Connection, since: int) -> _Changes:
     )
 
 
-async def _set_concepts(connection: aiosqlite.Connection, ledger: Ledger, changes: _Changes) -> None:
+def _set_concepts(connection: sqlite3.Connection, ledger: Ledger, changes: _Changes) -> None:
     changed = changes.concepts
     if changed is None:
         everything = queries.memory_ids_of_level(connection, level=int(Level.CONCEPT))
-        changed = frozenset([row["memory_id"] async for row in everything])
-    concepts = [row async for row in queries.concepts_for_graph(connection, ids=_listed(changed))]
+        changed = frozenset([row["memory_id"] for row in everything])
+    concepts = list(queries.concepts_for_graph(connection, ids=_listed(changed)))
     # A concept that the graph holds keeps its mentions; only the changed meetings may bring it new ones. A speaker of
     # a thousand meetings is not read anew for each.
     new = ledger.new_concepts(row["memory_id"] for row in concepts)
-    mentions = await connection.execute_fetchall(
-        queries.concept_mentions_for_graph.sql, {"ids": _listed(new)}
-    )
+    mentions = queries.concept_mentions_for_graph(connection, ids=_listed(new))
     more = [
         row
-        async for row in queries.concept_mentions_of_meetings(
-            connection, meetings=_listed(changes.meetings or ())
-        )
+        for row in queries.concept_mentions_of_meetings(connection, meetings=_listed(changes.meetings or ()))
         if row["memory_id"] not in new
     ]
     gone = changed - {row["memory_id"] for row in concepts}
-    await asyncio.to_thread(lambda: ledger.set_concepts(_concept_rows(concepts, [*mentions, *more]), gone))
+    ledger.set_concepts(_concept_rows(concepts, [*mentions, *more]), gone)
 
 
 def _listed(items: Collection[object]) -> str:

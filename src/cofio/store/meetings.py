@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 
-import aiosqlite
 import numpy as np
 import orjson
 
@@ -78,11 +77,14 @@ class OpenQuestion:
 
 async def stored_meeting(database: Database, meeting_id: str) -> StoredMeeting | None:
     """The meeting as it is stored, or None."""
-    async with database.read() as connection:
-        row = await queries.meeting(connection, meeting_id=meeting_id, project=None)
-        if row is None:
-            return None
-        episodes = [episode async for episode in queries.episodes_of_meeting(connection, meeting=row["id"])]
+    return await database.read(_stored_meeting, meeting_id)
+
+
+def _stored_meeting(connection: sqlite3.Connection, meeting_id: str) -> StoredMeeting | None:
+    row = queries.meeting(connection, meeting_id=meeting_id, project=None)
+    if row is None:
+        return None
+    episodes = list(queries.episodes_of_meeting(connection, meeting=row["id"]))
     ids = [episode["memory_id"] for episode in episodes]
     return StoredMeeting(
         key=row["id"],
@@ -105,11 +107,14 @@ class KeptMeeting:
 
 async def kept_meeting(database: Database, key: int) -> KeptMeeting | None:
     """The meeting with this row id, from one state of the truth; None if it is gone."""
-    async with database.read() as connection:
-        rows = [row async for row in queries.meetings_by_rowid(connection, ids=f"[{key}]")]
-        if not rows:
-            return None
-        episodes = [row async for row in queries.episodes_to_keep(connection, meeting=key)]
+    return await database.read(_kept_meeting, key)
+
+
+def _kept_meeting(connection: sqlite3.Connection, key: int) -> KeptMeeting | None:
+    rows = list(queries.meetings_by_rowid(connection, ids=f"[{key}]"))
+    if not rows:
+        return None
+    episodes = list(queries.episodes_to_keep(connection, meeting=key))
     record = meeting_record(rows[0])
     return KeptMeeting(
         key=key,
@@ -156,18 +161,18 @@ async def project_knowledge(
     database: Database, project: str, meeting_key: int | None, keys: frozenset[str], limit: int
 ) -> tuple[frozenset[str], tuple[OpenQuestion, ...]]:
     """Which of the concept `keys` the project knows, and the questions that its other meetings left open."""
-    async with database.read() as connection:
-        wanted = orjson.dumps(sorted(keys)).decode()
-        known = frozenset(
-            [row["concept_key"] async for row in queries.known_keys(connection, project=project, keys=wanted)]
-        )
-        rows = [
-            row
-            async for row in queries.open_questions(
-                connection, project=project, meeting=-1 if meeting_key is None else meeting_key, limit=limit
-            )
-        ]
-    return known, tuple(
+    return await database.read(_project_knowledge, project, meeting_key, keys, limit)
+
+
+def _project_knowledge(
+    connection: sqlite3.Connection, project: str, meeting_key: int | None, keys: frozenset[str], limit: int
+) -> tuple[frozenset[str], tuple[OpenQuestion, ...]]:
+    wanted = orjson.dumps(sorted(keys)).decode()
+    known = queries.known_keys(connection, project=project, keys=wanted)
+    rows = queries.open_questions(
+        connection, project=project, meeting=-1 if meeting_key is None else meeting_key, limit=limit
+    )
+    return frozenset(row["concept_key"] for row in known), tuple(
         OpenQuestion(
             concept_key=row["concept_key"],
             memory_id=row["memory_id"],
@@ -193,38 +198,41 @@ async def save_meeting(
     kept = [*memories.episodes, *memories.contexts]
     if kept:
         check_vectors([memory.memory_id for memory in kept], np.stack([memory.vector for memory in kept]))
-    async with database.write() as connection:
-        await queries.save_meeting(connection, **_meeting_row(record))
-        stored = await queries.meeting(connection, meeting_id=record.meeting_id, project=record.project)
-        key = int(stored["id"])
-        before = {
-            (row["memory_id"], row["level"])
-            async for row in queries.memory_ids_of_meeting(connection, meeting=key)
-        }
-        gone = before - {(memory.memory_id, int(memory.level)) for memory in kept}
-        old_keys = {
-            row["concept_key"] async for row in queries.concept_keys_of_meeting(connection, meeting=key)
-        }
-        await queries.delete_edges_of_meeting(connection, meeting=key)
-        await queries.delete_memories(connection, [{"memory_id": memory_id} for memory_id, _ in sorted(gone)])
-        await queries.delete_mentions_of_meeting(connection, meeting=key)
-        await queries.save_memories(connection, [_memory_row(memory, record.project, key) for memory in kept])
-        await _save_edges(connection, memories)
-        await queries.save_mentions(connection, _mention_rows(memories, record.project, key))
-        await _owe(connection, "delete", gone)
-        await _owe(connection, "upsert", [(memory.memory_id, int(memory.level)) for memory in kept])
-        keys = old_keys | {mention.key for mention in memories.mentions}
-        await _record_change(connection, record.project, keys, key, only_added=not old_keys)
-        if erased_by is not None:
-            await queries.forget_warnings_in_operations(connection, meeting_id=record.meeting_id)
-            await owe_purge(connection)
-            await add_entry(
-                connection,
-                actor=erased_by,
-                action="erase_speaker",
-                subject=record.meeting_id,
-                details={"L2": sum(level == Level.EPISODE for _, level in gone)},
-            )
+    await database.write(_save_meeting, record, memories, erased_by)
+
+
+def _save_meeting(
+    connection: sqlite3.Connection, record: MeetingRecord, memories: MeetingMemories, erased_by: str | None
+) -> None:
+    kept = [*memories.episodes, *memories.contexts]
+    queries.save_meeting(connection, **_meeting_row(record))
+    stored = queries.meeting(connection, meeting_id=record.meeting_id, project=record.project)
+    key = int(stored["id"])
+    before = {
+        (row["memory_id"], row["level"]) for row in queries.memory_ids_of_meeting(connection, meeting=key)
+    }
+    gone = before - {(memory.memory_id, int(memory.level)) for memory in kept}
+    old_keys = {row["concept_key"] for row in queries.concept_keys_of_meeting(connection, meeting=key)}
+    queries.delete_edges_of_meeting(connection, meeting=key)
+    queries.delete_memories(connection, [{"memory_id": memory_id} for memory_id, _ in sorted(gone)])
+    queries.delete_mentions_of_meeting(connection, meeting=key)
+    queries.save_memories(connection, [_memory_row(memory, record.project, key) for memory in kept])
+    _save_edges(connection, memories)
+    queries.save_mentions(connection, _mention_rows(memories, record.project, key))
+    _owe(connection, "delete", gone)
+    _owe(connection, "upsert", [(memory.memory_id, int(memory.level)) for memory in kept])
+    keys = old_keys | {mention.key for mention in memories.mentions}
+    _record_change(connection, record.project, keys, key, only_added=not old_keys)
+    if erased_by is not None:
+        queries.forget_warnings_in_operations(connection, meeting_id=record.meeting_id)
+        owe_purge(connection)
+        add_entry(
+            connection,
+            actor=erased_by,
+            action="erase_speaker",
+            subject=record.meeting_id,
+            details={"L2": sum(level == Level.EPISODE for _, level in gone)},
+        )
 
 
 async def delete_meeting(
@@ -239,35 +247,35 @@ async def delete_meeting(
 
     The audit tells it in the same transaction. Raises `NotFound` if there is no such meeting, or none in this project.
     """
-    async with database.write() as connection:
-        row = await _existing(connection, meeting_id, project)
-        key = int(row["id"])
-        memories = [
-            (memory["memory_id"], memory["level"])
-            async for memory in queries.memory_ids_of_meeting(connection, meeting=key)
-        ]
-        edges = int(await queries.count_edges_of_meeting(connection, meeting=key))
-        keys = {
-            mention["concept_key"]
-            async for mention in queries.concept_keys_of_meeting(connection, meeting=key)
-        }
-        before = int((await queries.counts(connection))["l0"])
-        await queries.delete_meeting(connection, id=key)
-        await queries.forget_meeting_in_operations(connection, meeting_id=meeting_id)
-        await _owe(connection, "delete", memories)
-        await _record_change(connection, row["project"], keys, key, only_added=False)
-        concepts = before - int((await queries.counts(connection))["l0"])
-        removed = {
-            "L0": concepts,
-            "L1": sum(level == Level.CONTEXT for _, level in memories),
-            "L2": sum(level == Level.EPISODE for _, level in memories),
-        }
-        named = await queries.names_in_use(connection, project=row["project"], series=row["series"])
-        if not named["in_use"]:
-            await owe_purge(connection)
-        await add_entry(
-            connection, actor=actor, action=action, subject=meeting_id, details={**removed, "edges": edges}
-        )
+    return await database.write(_delete_meeting, meeting_id, project, actor, action)
+
+
+def _delete_meeting(
+    connection: sqlite3.Connection, meeting_id: str, project: str | None, actor: str, action: str
+) -> Deletion:
+    row = _existing(connection, meeting_id, project)
+    key = int(row["id"])
+    memories = [
+        (memory["memory_id"], memory["level"])
+        for memory in queries.memory_ids_of_meeting(connection, meeting=key)
+    ]
+    edges = int(queries.count_edges_of_meeting(connection, meeting=key))
+    keys = {mention["concept_key"] for mention in queries.concept_keys_of_meeting(connection, meeting=key)}
+    before = int((queries.counts(connection))["l0"])
+    queries.delete_meeting(connection, id=key)
+    queries.forget_meeting_in_operations(connection, meeting_id=meeting_id)
+    _owe(connection, "delete", memories)
+    _record_change(connection, row["project"], keys, key, only_added=False)
+    concepts = before - int((queries.counts(connection))["l0"])
+    removed = {
+        "L0": concepts,
+        "L1": sum(level == Level.CONTEXT for _, level in memories),
+        "L2": sum(level == Level.EPISODE for _, level in memories),
+    }
+    named = queries.names_in_use(connection, project=row["project"], series=row["series"])
+    if not named["in_use"]:
+        owe_purge(connection)
+    add_entry(connection, actor=actor, action=action, subject=meeting_id, details={**removed, "edges": edges})
     return Deletion(meeting_id=meeting_id, removed_memories=removed, removed_edges=edges)
 
 
@@ -280,29 +288,30 @@ class Holdings:
     edges: Mapping[str, int]
 
 
-async def holdings(connection: aiosqlite.Connection, key: int) -> Holdings:
+def holdings(connection: sqlite3.Connection, key: int) -> Holdings:
     """What the meeting with row id `key` holds now."""
-    by_level = {"L0": int(await queries.concept_count(connection, meeting=key)), "L1": 0, "L2": 0}
+    by_level = {"L0": int(queries.concept_count(connection, meeting=key)), "L1": 0, "L2": 0}
     by_type = {kind.value: 0 for kind in MemoryType}
-    async for row in queries.memory_counts(connection, meeting=key):
+    for row in queries.memory_counts(connection, meeting=key):
         by_level[Level(row["level"]).label] += row["n"]
         if row["level"] == Level.EPISODE:
             by_type[row["memory_type"]] += row["n"]
-    edges = {row["kind"]: int(row["n"]) async for row in queries.edge_counts(connection, meeting=key)}
+    edges = {row["kind"]: int(row["n"]) for row in queries.edge_counts(connection, meeting=key)}
     return Holdings(by_level=by_level, by_type=by_type, edges=edges)
 
 
 async def meeting_holdings(database: Database, meeting_id: str) -> Holdings:
     """What a meeting holds now; raises `NotFound` if there is none."""
-    async with database.read() as connection:
-        row = await _existing(connection, meeting_id)
-        return await holdings(connection, row["id"])
+    return await database.read(
+        lambda connection: holdings(connection, _existing(connection, meeting_id)["id"])
+    )
 
 
 async def meeting_summary(database: Database, meeting_id: str, project: str | None = None) -> MeetingSummary:
     """One stored meeting; raises `NotFound` if there is none, or none in this project."""
-    async with database.read() as connection:
-        return await _summary(connection, await _existing(connection, meeting_id, project))
+    return await database.read(
+        lambda connection: _summary(connection, _existing(connection, meeting_id, project))
+    )
 
 
 async def page_of_meetings(
@@ -310,40 +319,47 @@ async def page_of_meetings(
 ) -> MeetingPage:
     """One page of the meetings, newest first. Raises `InvalidInput` for a cursor that no page gave."""
     after_date, after_id = _read_cursor(cursor) if cursor is not None else (None, None)
-    async with database.read() as connection:
-        rows = [
-            row
-            async for row in queries.page_of_meetings(
-                connection,
-                project=project,
-                series=series,
-                after_date=after_date,
-                after_id=after_id,
-                limit=limit + 1,
-            )
-        ]
-        total = int(await queries.count_meetings(connection, project=project, series=series))
-        meetings = [await _summary(connection, row) for row in rows[:limit]]
+    return await database.read(_page_of_meetings, limit, after_date, after_id, project, series)
+
+
+def _page_of_meetings(
+    connection: sqlite3.Connection,
+    limit: int,
+    after_date: str | None,
+    after_id: str | None,
+    project: str | None,
+    series: str | None,
+) -> MeetingPage:
+    rows = list(
+        queries.page_of_meetings(
+            connection,
+            project=project,
+            series=series,
+            after_date=after_date,
+            after_id=after_id,
+            limit=limit + 1,
+        )
+    )
+    total = int(queries.count_meetings(connection, project=project, series=series))
+    meetings = [_summary(connection, row) for row in rows[:limit]]
     more = len(rows) > limit
     return MeetingPage(
         meetings=tuple(meetings), total=total, next_cursor=_write_cursor(rows[limit - 1]) if more else None
     )
 
 
-async def _existing(
-    connection: aiosqlite.Connection, meeting_id: str, project: str | None = None
-) -> sqlite3.Row:
-    row: sqlite3.Row | None = await queries.meeting(connection, meeting_id=meeting_id, project=project)
+def _existing(connection: sqlite3.Connection, meeting_id: str, project: str | None = None) -> sqlite3.Row:
+    row: sqlite3.Row | None = queries.meeting(connection, meeting_id=meeting_id, project=project)
     if row is None:
         raise NotFound(f"There is no meeting {meeting_id}.", field="meeting_id")
     return row
 
 
-async def _save_edges(connection: aiosqlite.Connection, memories: MeetingMemories) -> None:
+def _save_edges(connection: sqlite3.Connection, memories: MeetingMemories) -> None:
     ends = orjson.dumps(
         sorted({end for edge in memories.edges for end in (edge.source, edge.target)})
     ).decode()
-    ids = {row["memory_id"]: row["id"] async for row in queries.memory_rowids(connection, memory_ids=ends)}
+    ids = {row["memory_id"]: row["id"] for row in queries.memory_rowids(connection, memory_ids=ends)}
     # The question of another meeting may have been deleted since it was read.
     rows = [
         {
@@ -355,11 +371,11 @@ async def _save_edges(connection: aiosqlite.Connection, memories: MeetingMemorie
         for edge in memories.edges
         if edge.target in ids
     ]
-    await queries.save_edges(connection, rows)
+    queries.save_edges(connection, rows)
 
 
-async def _owe(
-    connection: aiosqlite.Connection,
+def _owe(
+    connection: sqlite3.Connection,
     operation: str,
     memories: Sequence[tuple[str, int]] | set[tuple[str, int]],
 ) -> None:
@@ -367,19 +383,19 @@ async def _owe(
         {"level": level, "memory_id": memory_id, "operation": operation}
         for memory_id, level in sorted(memories)
     ]
-    await queries.owe(connection, rows)
+    queries.owe(connection, rows)
 
 
-async def _record_change(
-    connection: aiosqlite.Connection, project: str, keys: set[str], meeting: int, *, only_added: bool
+def _record_change(
+    connection: sqlite3.Connection, project: str, keys: set[str], meeting: int, *, only_added: bool
 ) -> None:
-    concepts = await refresh_concepts(
+    concepts = refresh_concepts(
         connection, project=project, keys=keys, meeting=meeting, only_added=only_added
     )
-    version = await queries.record_change(
+    version = queries.record_change(
         connection, meeting=meeting, concepts=orjson.dumps(list(concepts)).decode()
     )
-    await queries.forget_old_changes(connection, version=version)
+    queries.forget_old_changes(connection, version=version)
 
 
 def _meeting_row(record: MeetingRecord) -> dict[str, object]:
@@ -437,8 +453,8 @@ def _mention_rows(memories: MeetingMemories, project: str, meeting: int) -> list
     ]
 
 
-async def _summary(connection: aiosqlite.Connection, row: sqlite3.Row) -> MeetingSummary:
-    held = await holdings(connection, row["id"])
+def _summary(connection: sqlite3.Connection, row: sqlite3.Row) -> MeetingSummary:
+    held = holdings(connection, row["id"])
     return MeetingSummary(
         meeting_id=row["meeting_id"],
         title=row["title"],
@@ -471,5 +487,4 @@ def _read_cursor(cursor: str) -> tuple[str, str]:
 
 async def episode_texts(database: Database) -> Mapping[str, str]:
     """The text of every episode by its memory id."""
-    async with database.read() as connection:
-        return {row["memory_id"]: row["content"] async for row in queries.episode_texts(connection)}
+    return {row["memory_id"]: row["content"] for row in await database.rows(queries.episode_texts)}

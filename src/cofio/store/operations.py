@@ -43,27 +43,36 @@ async def create_operation(
     """
     origin = origin or Origin()
     operation_id = str(uuid.uuid4())
-    async with database.write() as connection:
-        await queries.create_operation(
-            connection,
-            operation_id=operation_id,
-            project=project,
-            request_id=origin.request_id,
-            trace=origin.trace,
-            created_at=_now(),
-        )
-        rows = [
-            {"operation_id": operation_id, "position": position, "title": title, "payload": payload.decode()}
-            for position, (title, payload) in enumerate(meetings)
-        ]
-        await queries.add_operation_meetings(connection, rows)
+    operation = {
+        "operation_id": operation_id,
+        "project": project,
+        "request_id": origin.request_id,
+        "trace": origin.trace,
+        "created_at": _now(),
+    }
+    await database.write(_create_operation, operation, meetings)
     return operation_id
+
+
+def _create_operation(
+    connection: sqlite3.Connection, operation: Mapping[str, object], meetings: Sequence[tuple[str, bytes]]
+) -> None:
+    queries.create_operation(connection, **operation)
+    rows = [
+        {
+            "operation_id": operation["operation_id"],
+            "position": position,
+            "title": title,
+            "payload": payload.decode(),
+        }
+        for position, (title, payload) in enumerate(meetings)
+    ]
+    queries.add_operation_meetings(connection, rows)
 
 
 async def unfinished_operations(database: Database) -> tuple[str, ...]:
     """The operations that are not finished, oldest first."""
-    async with database.read() as connection:
-        return tuple([row["operation_id"] async for row in queries.unfinished_operations(connection)])
+    return tuple(row["operation_id"] for row in await database.rows(queries.unfinished_operations))
 
 
 async def pending_meetings(database: Database) -> int:
@@ -74,8 +83,7 @@ async def pending_meetings(database: Database) -> int:
 
 async def start_operation(database: Database, operation_id: str) -> Origin:
     """The operation is running; returns who asked for it."""
-    async with database.write() as connection:
-        row = await queries.start_operation(connection, operation_id=operation_id, started_at=_now())
+    row = await database.write(queries.start_operation, operation_id=operation_id, started_at=_now())
     return Origin(request_id=row["request_id"], trace=row["trace"]) if row is not None else Origin()
 
 
@@ -98,33 +106,32 @@ async def settle_meeting(
 
     Returns False, and nothing is changed, if it was taken out of the operation meanwhile.
     """
-    async with database.write() as connection:
-        settled = await queries.settle_operation_meeting(
-            connection,
-            operation_id=operation_id,
-            position=position,
-            status="succeeded" if succeeded else "failed",
-            result=orjson.dumps(result).decode(),
-            meeting_id=meeting_id,
-        )
+    settled = await database.write(
+        queries.settle_operation_meeting,
+        operation_id=operation_id,
+        position=position,
+        status="succeeded" if succeeded else "failed",
+        result=orjson.dumps(result).decode(),
+        meeting_id=meeting_id,
+    )
     return settled is not None
 
 
 async def finish_operation(database: Database, operation_id: str) -> None:
     """The operation is finished."""
-    async with database.write() as connection:
-        await queries.finish_operation(connection, operation_id=operation_id, finished_at=_now())
+    await database.write(queries.finish_operation, operation_id=operation_id, finished_at=_now())
 
 
 async def read_operation(database: Database, operation_id: str, project: str | None = None) -> Operation:
     """The operation as it stands; raises `NotFound` if there is none, or none of this project's senders."""
-    async with database.read() as connection:
-        row = await queries.operation(connection, operation_id=operation_id, project=project)
-        if row is None:
-            raise NotFound(f"There is no operation {operation_id}.", field="operation_id")
-        items = [
-            _item(item) async for item in queries.operation_meetings(connection, operation_id=operation_id)
-        ]
+    return await database.read(_read_operation, operation_id, project)
+
+
+def _read_operation(connection: sqlite3.Connection, operation_id: str, project: str | None) -> Operation:
+    row = queries.operation(connection, operation_id=operation_id, project=project)
+    if row is None:
+        raise NotFound(f"There is no operation {operation_id}.", field="operation_id")
+    items = [_item(item) for item in queries.operation_meetings(connection, operation_id=operation_id)]
     failed = sum(item.status == "failed" for item in items)
     return Operation(
         operation_id=operation_id,

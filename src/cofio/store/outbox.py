@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -50,14 +51,14 @@ class Outbox:
         the rest still owed. Calls that come in together share the work.
         """
         async with self._paying, self._turns.turn(TURN):
-            while rows := await self._database.rows(queries.outbox_batch, after=self._paid, limit=BATCH):
-                for level in Level:
-                    owed = sorted({row["memory_id"] for row in rows if row["level"] == level})
-                    if owed:
-                        await _bring_up_to_date(self._database, self._index, level, owed)
-                self._paid = int(rows[-1]["seq"])
+            while owed := await self._database.read(_next_owed, self._paid):
+                for change in owed.changes:
+                    await _tell(self._index, change)
+                self._paid = owed.last
                 if self._strike_at_once:
                     await self.strike()
+                if not owed.more:
+                    break
 
     async def doubt(self) -> None:
         """What was paid and not struck off is owed again: the index may have lost it."""
@@ -70,8 +71,7 @@ class Outbox:
         if paid == self._struck:
             return
         await self._index.flush()
-        async with self._database.write() as connection:
-            await queries.settle_outbox(connection, seq=paid)
+        await self._database.write(queries.settle_outbox, seq=paid)
         self._struck = paid
 
     async def owed(self) -> int:
@@ -89,18 +89,20 @@ class Outbox:
                 {"level": int(level), "memory_id": memory_id, "operation": "upsert"}
                 for memory_id in sorted(ids)
             ]
-            async with self._database.write() as connection:
-                await queries.owe(connection, owed)
+            await self._database.write(queries.owe, owed)
             differing += len(owed)
         return differing
 
     async def owe_everything(self) -> None:
         """The index is owed every memory of the truth, and nothing else."""
-        async with self._database.write() as connection:
-            await queries.clear_outbox(connection)
-            await queries.owe_level(connection)
-            await queries.forget_fact(connection, name=RESTORED)
-            await queries.set_fact(connection, name=INDEX_PLACE, value=self._place)
+        await self._database.write(_owe_everything, self._place)
+
+
+def _owe_everything(connection: sqlite3.Connection, place: str) -> None:
+    queries.clear_outbox(connection)
+    queries.owe_level(connection)
+    queries.forget_fact(connection, name=RESTORED)
+    queries.set_fact(connection, name=INDEX_PLACE, value=place)
 
 
 async def fill(database: Database, index: VectorIndex, told: Callable[[int], None]) -> None:
@@ -114,18 +116,53 @@ async def fill(database: Database, index: VectorIndex, told: Callable[[int], Non
         ids = [row["memory_id"] for row in await database.rows(queries.memory_ids_of_level, level=int(level))]
         for start in range(0, len(ids), BATCH):
             part = ids[start : start + BATCH]
-            await _bring_up_to_date(database, index, level, part)
+            await _tell(index, await database.read(_change, level, part))
             told(len(part))
     await index.flush()
 
 
-async def _bring_up_to_date(
-    database: Database, index: VectorIndex, level: Level, memory_ids: Sequence[str]
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """What some memories of one level are now: points, or `gone`."""
+
+    level: Level
+    points: Sequence[Point]
+    gone: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Owed:
+    """The oldest part of the debt, up to the write `last`."""
+
+    changes: Sequence[_Change]
+    last: int
+    more: bool
+
+
+def _next_owed(connection: sqlite3.Connection, after: int) -> _Owed | None:
+    rows = list(queries.outbox_batch(connection, after=after, limit=BATCH))
+    if not rows:
+        return None
+    ids = {level: {row["memory_id"] for row in rows if row["level"] == level} for level in Level}
+    return _Owed(
+        changes=[_change(connection, level, sorted(ids[level])) for level in Level if ids[level]],
+        last=int(rows[-1]["seq"]),
+        more=len(rows) == BATCH,
+    )
+
+
+def _change(connection: sqlite3.Connection, level: Level, memory_ids: Sequence[str]) -> _Change:
     listed = orjson.dumps(memory_ids).decode()
-    rows = await database.rows(queries.points_by_id, memory_ids=listed)
-    await index.upsert(level, [_point(row) for row in rows])
-    await index.delete(level, sorted(set(memory_ids) - {row["memory_id"] for row in rows}))
+    points = [_point(row) for row in queries.points_by_id(connection, memory_ids=listed)]
+    gone = set(memory_ids) - {point.memory_id for point in points}
+    return _Change(level=level, points=points, gone=sorted(gone))
+
+
+async def _tell(index: VectorIndex, change: _Change) -> None:
+    if change.points:
+        await index.upsert(change.level, change.points)
+    if change.gone:
+        await index.delete(change.level, change.gone)
 
 
 def _point(row: sqlite3.Row) -> Point:

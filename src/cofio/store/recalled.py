@@ -46,11 +46,14 @@ def stored_memories(database: Database, memory_ids: Collection[str]) -> list[sql
 
 async def memory_detail(database: Database, memory_id: str, project: str | None = None) -> MemoryDetail:
     """One memory with its features and neighbours; raises `NotFound` if there is none, or none in this project."""
-    async with database.read() as connection:
-        row = await queries.memory(connection, memory_id=memory_id, project=project)
-        if row is None:
-            raise NotFound(f"There is no memory {memory_id}.", field="memory_id")
-        neighbours = [n async for n in queries.neighbours(connection, id=row["id"], limit=NEIGHBOURS)]
+    return await database.read(_memory_detail, memory_id, project)
+
+
+def _memory_detail(connection: sqlite3.Connection, memory_id: str, project: str | None) -> MemoryDetail:
+    row = queries.memory(connection, memory_id=memory_id, project=project)
+    if row is None:
+        raise NotFound(f"There is no memory {memory_id}.", field="memory_id")
+    neighbours = queries.neighbours(connection, id=row["id"], limit=NEIGHBOURS)
     memory = shown(row)
     features = np.frombuffer(row["vector"], "<f4")[SEMANTIC_DIMENSIONS:]
     return MemoryDetail(

@@ -350,8 +350,9 @@ class EdgeIndex:
             process = await self._open_engine(name)
             self._process = process
             await _in_thread(lambda: generations.make_current(self._directory, name))
-        except (VectorStoreUnavailable, StoreInUse, OSError):
-            raise error from None
+        except (VectorStoreUnavailable, StoreInUse, OSError) as failure:
+            _log.warning("vector_index_not_begun_anew", reason=str(failure))
+            raise error from failure
         self._generation = name
         _log.warning("vector_index_begun_anew", reason=error.detail)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import sys
+import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Final, Literal
 
@@ -81,6 +83,24 @@ def _add_span_ids(
     return line if ids is None else {**line, "trace_id": ids.trace_id, "span_id": ids.span_id}
 
 
+def _course(exc_info: structlog.typing.ExcInfo) -> str:
+    """Where an error came from, and those that led to it, the first of them first: types and lines of code.
+
+    Neither messages nor variables: they may quote what people said and asked. What the system and the database say of
+    themselves is told.
+    """
+    told: list[str] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None:
+        kind = type(error)
+        of_system = isinstance(error, OSError) and error.strerror
+        reason = f": {error}" if isinstance(error, sqlite3.Error) else f": {of_system}" if of_system else ""
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        told.append(f"{frames}{kind.__module__}.{kind.__qualname__}{reason}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "Traceback (most recent call last):\n" + "\n\nwhich led to:\n".join(reversed(told))
+
+
 def _stamper() -> structlog.processors.TimeStamper:
     return structlog.processors.TimeStamper(fmt="iso", utc=True)
 
@@ -97,16 +117,14 @@ def configure_logging(level: str, format: Literal["console", "json"]) -> None:
     ]
     renderers: list[structlog.typing.Processor] = (
         [
-            # Never the local variables: they hold what people said and asked.
-            structlog.processors.ExceptionRenderer(
-                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-            ),
+            structlog.processors.ExceptionRenderer(_course),
             structlog.processors.JSONRenderer(serializer=_dumps),
         ]
         if format == "json"
         else [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+                colors=sys.stderr.isatty(),
+                exception_formatter=lambda out, exc_info: print(_course(exc_info), file=out, end=""),
             )
         ]
     )
@@ -136,12 +154,12 @@ def configure_logging(level: str, format: Literal["console", "json"]) -> None:
     requests.propagate = False
     root = logging.getLogger()
     root.handlers = [handler]
-    # Below info libraries write down what they are given: aiosqlite each parameter of a statement, and so every text.
+    # Below info libraries write down what they are given, and so every text.
     logging.getLogger("cofio").setLevel(level.upper())
     root.setLevel(max(logging.INFO, logging.getLogger("cofio").level))
     # One line a request to Qdrant or to our own service would drown the rest.
-    # aiosqlite and multipart tell, for debugging, what goes through them: all that was said and asked.
-    for chatty in ("httpx", "httpcore", "aiosqlite", "python_multipart"):
+    # multipart tells, for debugging, what goes through it: all that was said.
+    for chatty in ("httpx", "httpcore", "python_multipart"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 

@@ -26,10 +26,10 @@ _TOGETHER: Final[Mapping[Together, str]] = {
 _SUMMED: Final = "sum of the workers"
 _READ: Final = "as the worker that answers reads it"
 
-# An answer from the cache takes .3 ms, another 5 to 20, an ingest 20 to 200, an hour of meeting seconds
+# An answer from the cache takes .2 ms, another 10 to 25, an ingest 20 to 200, an hour of meeting seconds
 # (docs/benchmarks.md).
 _REQUEST_BUCKETS: Final = (
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10, 30, 60,
+    0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10, 30, 60,
 )  # fmt: skip
 _QUERY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5)
 _QUERY_STAGE_BUCKETS: Final = (
@@ -102,7 +102,7 @@ def _reading(name: str, told: str, *labels: str) -> Reading:
 REQUESTS: Final = _counter("api_requests_total", "HTTP requests answered.", "method", "endpoint", "status")
 REQUEST_SECONDS: Final = _histogram(
     "api_request_duration_seconds",
-    "Seconds from a request's arrival to the last byte of its answer.",
+    "Seconds from a request's arrival to the last byte of its answer; `unrouted` are those refused before their route.",
     _REQUEST_BUCKETS,
     "method",
     "endpoint",
@@ -167,6 +167,7 @@ INGEST_QUEUE: Final = _reading(
 )
 
 # Encoder
+QUERY_QUEUE: Final = _gauge("cofio_query_queue_questions", "Questions that wait for their turn.", "livesum")
 ENCODER_QUEUE: Final = _gauge(
     "cofio_encoder_queue_texts", "Texts that wait for the encoder: `question` or `import`.", "livesum", "kind"
 )

@@ -18,6 +18,9 @@ _SLOT_S: Final = 10
 ACCESS_LOGGER: Final = "cofio.access"
 _access: Final = logging.getLogger(ACCESS_LOGGER)
 
+# Whose time it is where a request was answered without a route.
+UNROUTED: Final = "unrouted"
+
 # `labels` looks a child up under a lock each time: these are the same few for every request.
 _requests: Final = cache(REQUESTS.labels)
 _request_seconds: Final = cache(REQUEST_SECONDS.labels)
@@ -59,15 +62,23 @@ def _count_recent(endpoint: str, status: int) -> None:
 
 
 def request_answered(
-    *, method: str, endpoint: str, status: int, seconds: float, request_id: str, cached: bool = False
+    *,
+    method: str,
+    endpoint: str,
+    routed: bool,
+    status: int,
+    seconds: float,
+    request_id: str,
+    cached: bool = False,
 ) -> None:
     """The request is counted, timed, and logged as one line of `cofio.access`; if it is traced, its span tells it too.
 
-    `endpoint` is a route's template; a query string, a body or a header is never logged.
+    `endpoint` is a route's template; a query string, a body or a header is never logged. What was
+    refused before it was `routed` counts there, but its time does not: it took none, and would make a slow route look fast.
     """
     _requests(method, endpoint, str(status)).inc()
     _count_recent(endpoint, status)
-    _request_seconds(method, endpoint).observe(seconds)
+    _request_seconds(method, endpoint if routed else UNROUTED).observe(seconds)
     traces.request_answered(
         method=method, endpoint=endpoint, status=status, request_id=request_id, cached=cached
     )

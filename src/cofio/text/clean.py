@@ -49,7 +49,8 @@ _HIDDEN: Final = re.compile(f"[{_UNSEEN}\ud800-\udfff]")
 _CONTROL: Final = re.compile(f"[{_CONTROLS}]")
 # No script puts more marks on a letter (Unicode calls such text stream-safe), and bringing n of them into their order
 # takes n² steps.
-_MANY_MARKS: Final = re2.compile(r"(\pM{30})\pM+")
+_MOST_MARKS: Final = 30
+_MANY_MARKS: Final = re2.compile(rf"(\pM{{{_MOST_MARKS}}})\pM+")
 # What a text must have for anything to be left of it, as a pattern for schemas.
 VISIBLE: Final = rf"[^\s{_CONTROLS}\x1c-\x1f\x85{_UNSEEN}]"
 
@@ -74,12 +75,12 @@ def clean_text(text: str) -> str:
 
 
 def _pass(text: str) -> str:
-    text = plain_text(text)
-    if "&" in text:
-        text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
-    if _MARKUP.search(text):
-        text = _without_tags(text)
-    return plain_text(text)
+    text = shown = plain_text(text)
+    if "&" in shown:
+        shown = _ENTITY.sub(lambda match: html.unescape(match[0]), shown)
+    if _MARKUP.search(shown):
+        shown = _without_tags(shown)
+    return text if shown is text else plain_text(shown)
 
 
 def plain_text(text: str) -> str:
@@ -89,7 +90,9 @@ def plain_text(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return " ".join(text.split()) if "  " in text or text[:1] == " " or text[-1:] == " " else text
-    text = _MANY_MARKS.sub(r"\1", _CONTROL.sub("", _HIDDEN.sub("", text)))
+    text = _CONTROL.sub("", _HIDDEN.sub("", text))
+    if len(text) > _MOST_MARKS:
+        text = _MANY_MARKS.sub(r"\1", text)
     text = unicodedata.normalize("NFC", text)
     return _SPACE.sub(" ", text).strip()
 

@@ -95,7 +95,6 @@ SIGNS: Final[Mapping[str, re.Pattern[str]]] = {
 # The types that have a logistic head, in the order in which they win where several fire.
 HEADS: Final = (MemoryType.ACTION, MemoryType.DECISION, MemoryType.ISSUE, MemoryType.IDEA)
 _SURFACE: Final = 5 + len(SIGNS) + 2
-HEAD_INPUTS: Final = 2 * (SEMANTIC_DIMENSIONS + _SURFACE) + 3
 # Utterances of fewer words are of no type that a head could give.
 HEAD_WORDS: Final = 5
 # What a turn and its three neighbours on either side count in the average around it.

@@ -1,0 +1,47 @@
+"""The line of questions: some are worked on, the others wait outside, where they cost nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from cofio.errors import Overloaded
+
+
+class Recalls:
+    """`at_once` places, each with a thread; belongs to one event loop."""
+
+    def __init__(self, *, at_once: int, wait_s: float) -> None:
+        self.at_once = at_once
+        self._places = asyncio.Semaphore(at_once)
+        self._wait_s = wait_s
+        self.threads = ThreadPoolExecutor(at_once, thread_name_prefix="recall")
+        self.waiting = 0
+        """How many questions wait for a place."""
+
+    def close(self) -> None:
+        """The threads have ended."""
+        self.threads.shutdown()
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """The question has a place inside the block; who waits longest is the next. Raises `Overloaded` after `wait_s`."""
+        await self._take()
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def _take(self) -> None:
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise Overloaded(
+                f"The question waited {self._wait_s:g} s for its turn; try again later."
+            ) from error
+        finally:
+            self.waiting -= 1
