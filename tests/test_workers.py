@@ -17,7 +17,8 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from processes import WAIT_S, free_port, running, until, vector_server
+from ports import free_port
+from processes import WAIT_S, running, until, vector_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from cofio.errors import StoreInUse
@@ -309,7 +310,7 @@ def test_a_dead_worker_is_replaced_and_none_outlives_the_group(tmp_path: Path) -
             killed = min(before)
             os.kill(killed, signal.SIGKILL)
             after = until(
-                lambda: (len(now := workers_of(supervisor.pid)) == 2 and now - {killed}) or None,
+                lambda: now if len(now := workers_of(supervisor.pid) - {killed}) == 2 else None,
                 "the worker is not replaced",
             )
             until(lambda: ready(client), "nobody serves")
