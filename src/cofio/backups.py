@@ -28,11 +28,11 @@ from cofio.store.archives import (
     extract,
     newest_migration,
     read_manifest,
-    sync,
     write_archive,
 )
 from cofio.store.audit import LOCAL
 from cofio.store.database import newest_known_migration, note_restored
+from cofio.store.durable import sync
 
 _log = structlog.get_logger(__name__)
 

@@ -169,3 +169,13 @@ class _Encoded(ProgressColumn):
     def render(self, task: Task) -> Text:
         encoded = task.fields.get("encoded")
         return Text("" if encoded is None else f"{encoded} texts", style="dim")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Cells under their columns: names on the left, all else aligned to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left", no_wrap=place == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table

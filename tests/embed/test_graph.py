@@ -88,7 +88,10 @@ def run(graph: bytes, texts: list[list[int]]) -> Float32s:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    vectors: Float32s = session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[0]
+    given = {"input_ids": ids, "attention_mask": mask}
+    vectors: Float32s = session.run(
+        ["embedding"], {taken.name: given[taken.name] for taken in session.get_inputs()}
+    )[0]
     return vectors
 
 

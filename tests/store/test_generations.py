@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cofio.store import generations
+from cofio.store.durable import sync_all
 
 ONE, TWO = f"{generations.FORMAT}-000001", f"{generations.FORMAT}-000002"
 
@@ -49,7 +50,7 @@ def test_a_copy_is_equal_keeps_holes_and_leaves_the_lock(tmp_path: Path) -> None
         file.write(b"in the middle")
     (source / "empty").touch()
     generations.copy(source, target)
-    generations.sync(target)
+    sync_all(target)
     for path in ("segment/matrix.dat", "segment/page_0.dat", "empty"):
         assert (target / path).read_bytes() == (source / path).read_bytes()
     assert not (target / generations.LOCK).exists()

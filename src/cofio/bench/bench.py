@@ -24,7 +24,7 @@ class Effort:
     peer_memories: int = 20_000  # utterances that the peers of query hold
     pool: int = 8_000  # real utterances that drawn meetings are made of
     bulk_texts: int = 256
-    bulk_rounds: int = 7
+    bulk_rounds: int = 15
     ingest_utterances: int = 2_500
     load_s: float = 3.0  # of one burst of requests
     load_rounds: int = 6

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,13 +18,13 @@ import platformdirs
 import uvloop
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from cofio.bench import encode, ingest, kernels, query, scale, search, serve
 from cofio.bench.bench import Bench
-from cofio.bench.results import Findings, Measured, Part, cpu_model, load, versions
+from cofio.bench.results import Findings, Measured, Part, cpu_model, load, number, versions
 from cofio.errors import InvalidInput
 from cofio.provenance import commit
+from cofio.show import table
 from cofio.telemetry.logs import configure_logging
 
 CACHE: Final = platformdirs.user_cache_path("cofio") / "bench"
@@ -114,27 +114,27 @@ def show(console: Console, part: Part) -> None:
         highlight=False,
     )
     console.print(
-        _table(
+        table(
             ("times in ms", "median", "min", "p95", "n"),
             [
-                (name, *(_number(v) for v in (t.median, t.minimum, t.p95)), str(t.n))
+                (name, *(number(v) for v in (t.median, t.minimum, t.p95)), str(t.n))
                 for name, t in found.timings.items()
             ],
         )
     )
     if found.ratios:
         console.print(
-            _table(
+            table(
                 ("times as long as cofio", "ratio", "95 % interval", "n"),
                 [
-                    (name, _number(r.ratio), f"{_number(r.low)} to {_number(r.high)}", str(r.n))
+                    (name, number(r.ratio), f"{number(r.low)} to {number(r.high)}", str(r.n))
                     for name, r in found.ratios.items()
                 ],
             )
         )
     if found.figures:
-        rows = [(name, f"{_number(f.value)} {f.unit}".strip()) for name, f in found.figures.items()]
-        console.print(_table(("figure", ""), rows))
+        rows = [(name, f"{number(f.value)} {f.unit}".strip()) for name, f in found.figures.items()]
+        console.print(table(("figure", ""), rows))
     for name, check in found.checks.items():
         sign = "[green]agrees[/]" if check.agrees else "[bold red]differs[/]"
         console.print(f"{sign} {escape(name)}: {escape(check.detail)}", soft_wrap=True, highlight=False)
@@ -167,16 +167,3 @@ def _plain(value: object) -> str:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left", no_wrap=place == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -12,11 +12,9 @@ import contextlib
 import hashlib
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +24,11 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from cofio.bench.bench import Bench
+from cofio.bench.indexed import wait_until_indexed
 from cofio.data_dir import DATABASE_NAME, LOCK_NAME
 from cofio.embed.onnx import Load, OnnxEncoder, TextEncoder
 from cofio.errors import InvalidInput
-from cofio.eval.corpus import MAKERS, meeting_input
+from cofio.eval.corpus import code_of_makers, meeting_input
 from cofio.eval.datasets import Dataset, read_dataset, read_samples
 from cofio.ingest import ingest
 from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Level, MeetingInput
@@ -258,7 +257,7 @@ def _swapped(text: str, words: Sequence[str], rng: np.random.Generator) -> str:
 
 
 async def drawn_store(bench: Bench, source: Source, size: int) -> Path:
-    """The folder of a store of at least `size` utterances, written by the real ingest.
+    """The folder of a store of at least `size` utterances, written by the real ingest and indexed.
 
     A store of the same content, encoder and code that is in the cache is used again; one that was broken off is
     taken up where it stopped; stale ones of the same size are removed unless a process has them open.
@@ -292,6 +291,7 @@ async def _write(bench: Bench, pool: Pool, folder: Path, size: int) -> None:
                 number += 1
                 progress.update(task, completed=min(written, size), encoded=written)
         await runtime.settle()
+        await wait_until_indexed(runtime)
     bench.console.print(
         f"{written} utterances of {number} meetings, {encoder.unknown} of them with another's vector",
         highlight=False,
@@ -355,18 +355,7 @@ def count_stored(folder: Path) -> dict[str, int]:
 
 def _code() -> str:
     """A name of the code that writes stores."""
-    digest = hashlib.sha256()
-    package = files("cofio")
-    for name in (*MAKERS, "bench/corpus.py"):
-        for content in _contents(package.joinpath(name)):
-            digest.update(content)
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for content in code_of_makers():
+        digest.update(content)
     return digest.hexdigest()
-
-
-def _contents(node: Traversable) -> Iterator[bytes]:
-    if node.is_file():
-        if node.name.endswith((".py", ".sql", ".json")):
-            yield node.read_bytes()
-    else:
-        for child in sorted(node.iterdir(), key=lambda child: child.name):
-            yield from _contents(child)

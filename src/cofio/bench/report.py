@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from cofio.bench.bench import FULL
+from cofio.bench.results import number
 
 Run = Mapping[str, Any]  # one part, as `cofio bench --json` wrote it
 Runs = Mapping[str, Run]
@@ -223,6 +224,13 @@ GOALS: Final = (
         unit=" s",
     ),
     Goal(
+        what="`/health/detailed` at 1,000,000 memories, every part asked",
+        found=median("scale", "/health/detailed: 1,000,000 memories"),
+        must=10,
+        better="lower",
+        unit=" ms",
+    ),
+    Goal(
         what="growth of the resident size over 20,000 questions and 200 ingests, after the first tenth",
         found=figure("scale", "growth over 20,000 questions and 200 ingests, after the first tenth"),
         must=5,
@@ -312,16 +320,16 @@ def _circumstances(runs: Runs) -> Iterator[str]:
 
 def _goal(runs: Runs, goal: Goal) -> str:
     must, aim = (
-        "" if bound is None else ("≤ " if goal.better == "lower" else "") + f"{_number(bound)}{goal.unit}"
+        "" if bound is None else ("≤ " if goal.better == "lower" else "") + f"{number(bound)}{goal.unit}"
         for bound in (goal.must, goal.aim)
     )
     try:
         found = goal.found(runs)
     except KeyError:
         return f"| {goal.what} | {must} | {aim} | not measured | |"
-    told = f"**{_number(found.value)}{goal.unit}**"
+    told = f"**{number(found.value)}{goal.unit}**"
     if found.low is not None and found.high is not None:
-        told += f" [{_number(found.low)}, {_number(found.high)}]"
+        told += f" [{number(found.low)}, {number(found.high)}]"
     return f"| {goal.what} | {must} | {aim} | {told} | {reached(goal, found.value)} |"
 
 
@@ -370,7 +378,7 @@ def _part(title: str, run: Run, chart: str | None) -> Iterator[str]:
         for name, of in found["timings"].items():
             ratio_to = found["ratios"].get(name)
             told = "" if ratio_to is None else _ratio(ratio_to)
-            cells = " | ".join(_number(of[key]) for key in ("median", "minimum", "p95"))
+            cells = " | ".join(number(of[key]) for key in ("median", "minimum", "p95"))
             yield f"| {name} | {cells} | {of['n']} | {told} |"
         yield ""
     rest = {name: of for name, of in found["ratios"].items() if name not in found["timings"]}
@@ -380,7 +388,7 @@ def _part(title: str, run: Run, chart: str | None) -> Iterator[str]:
         for name, of in rest.items():
             yield f"| {name} | {_ratio(of)} |"
         for name, of in found["figures"].items():
-            yield f"| {name} | {_number(of['value'])} {of['unit']} |".replace("  |", " |")
+            yield f"| {name} | {number(of['value'])} {of['unit']} |".replace("  |", " |")
         yield ""
     for name, check in found["checks"].items():
         yield f"- {'agrees' if check['agrees'] else '**differs**'}: {name} ({check['detail']})"
@@ -403,8 +411,4 @@ def _told(value: object) -> str:
 
 
 def _ratio(of: Mapping[str, float]) -> str:
-    return f"{_number(of['ratio'])} [{_number(of['low'])}, {_number(of['high'])}]"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{number(of['ratio'])} [{number(of['low'])}, {number(of['high'])}]"

@@ -145,3 +145,8 @@ def versions() -> Mapping[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -16,8 +16,8 @@ import numpy as np
 from cofio.bench.bench import Bench
 from cofio.bench.corpus import Source, count_stored, drawn_store, read_source
 from cofio.bench.results import Figure, Findings
-from cofio.bench.service import QUERY_PATH, Resident, Service, post, serving_cofio
-from cofio.bench.timing import Contender, interleave, ratio
+from cofio.bench.service import HEALTH_PATH, QUERY_PATH, Resident, Service, get, post, serving_cofio
+from cofio.bench.timing import Contender, interleave, ratio, timing
 from cofio.records import MeetingInput
 
 WARM_UP: Final = 5
@@ -88,17 +88,19 @@ def _starts(
 async def _questions(
     bench: Bench, source: Source, folders: dict[int, Path], place: Path, findings: Findings
 ) -> None:
-    """The p50 of a question never asked before, of each size, and what the service holds after these."""
+    """The p50 of a question never asked before, of each size, what the service holds after these, and how long it takes to
+    tell how it is."""
     rounds = min(bench.effort.rounds, len(source.questions) - WARM_UP)
     with contextlib.ExitStack() as stack:
         services: dict[int, Service] = {}
-        contenders = []
+        contenders, asked_how_they_are = [], []
         for size, folder in folders.items():
             services[size] = stack.enter_context(
                 serving_cofio(bench.settings, folder, place / f"{size}-asked.log")
             )
             connection = stack.enter_context(services[size].connection())
             contenders.append(Contender(name=_name(size), call=_asking(connection, source.questions)))
+            asked_how_they_are.append(Contender(name=_name(size), call=_asking_health(connection)))
         seconds = await interleave(contenders, rounds=rounds, warm_up=WARM_UP)
         smallest, floor = min(folders), findings.figures["resident, empty store"].value
         findings.add_times("query over HTTP", seconds, ours=_name(smallest))
@@ -112,11 +114,17 @@ async def _questions(
                 findings.ratios[f"p50 of {size:,} by {smallest:,} memories"] = ratio(
                     seconds[_name(smallest)], seconds[_name(size)]
                 )
+        healthy = await interleave(asked_how_they_are, rounds=rounds, warm_up=WARM_UP)
+        findings.timings |= {f"{HEALTH_PATH}: {name}": timing(values) for name, values in healthy.items()}
     findings.settings["questions"] = rounds
 
 
 def _asking(connection: HTTPConnection, questions: Sequence[str]) -> Callable[[int], object]:
     return lambda i: post(connection, QUERY_PATH, {"query": questions[i][:1000]})
+
+
+def _asking_health(connection: HTTPConnection) -> Callable[[int], object]:
+    return lambda _: get(connection, HEALTH_PATH)
 
 
 def _name(size: int) -> str:

@@ -25,6 +25,7 @@ POLL_S: Final = 0.01
 STOP_WAIT_S: Final = 120.0
 JSON: Final = {"Content-Type": "application/json"}
 QUERY_PATH: Final = "/api/v2/query"
+HEALTH_PATH: Final = "/health/detailed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +58,19 @@ class Service:
             yield connection
 
 
-def post(connection: http.client.HTTPConnection, path: str, body: Mapping[str, object]) -> bytes:
+def get(connection: http.client.HTTPConnection, path: str) -> bytes:
     """The body of the answer. Raises Unavailable for any status but 200."""
+    connection.request("GET", path)
+    return _answer(connection, path)
+
+
+def post(connection: http.client.HTTPConnection, path: str, body: Mapping[str, object]) -> bytes:
+    """The body of the answer. Raises Unavailable for any status but 200 and 201."""
     connection.request("POST", path, orjson.dumps(body), JSON)
+    return _answer(connection, path)
+
+
+def _answer(connection: http.client.HTTPConnection, path: str) -> bytes:
     response = connection.getresponse()
     content = response.read()
     if response.status not in (200, 201):

@@ -1,12 +1,14 @@
 """The encoder's ONNX graph, built from the weights: all-MiniLM-L6-v2 with pooling and normalisation inside.
 
 A BERT encoder of 6 layers (Devlin et al. 2018), then the mean of the token vectors under the attention mask,
-divided by its Euclidean norm. Inputs `input_ids` and `attention_mask`, int64, both (batch, length); output
-`embedding`, float32, (batch, 384), unit rows. Token types are all zero, so their row is added to the positions.
+divided by its Euclidean norm. Inputs `input_ids` and, in fp32, `attention_mask`, int64, both (batch, length); output
+`embedding`, float32, (batch, 384), unit rows. Token types are all zero, so their row is added to the positions. The
+int8 graph takes no mask: its texts are run one by one, since the scale of its activations is that of the whole run.
 
-Attention and the exact (erf) GELU are onnxruntime's fused operators ("com.microsoft"), so only onnxruntime runs these
-graphs. Skip connections are not: its SkipLayerNormalization takes three times as long as what it fuses. The same weights give the same bytes on every machine: nodes and weights have a
-fixed order, and quantisation uses only exactly rounded operations.
+Attention and the exact (erf) GELU are onnxruntime's own operators ("com.microsoft"), so only onnxruntime runs these
+graphs. Skip connections are not: its SkipLayerNormalization takes three times as long as what it fuses. The same
+weights give the same bytes on every machine: nodes and weights have a fixed order, and quantisation uses only exactly
+rounded operations.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def build(weights: Weights, precision: Precision) -> bytes:
     """
     graph = _Graph(quantised=precision == "int8")
     x = _embeddings(graph, weights)
-    mask = graph.node("Cast", ["attention_mask"], "mask", to=onnx.TensorProto.INT32)
+    mask = ""  # no mask
+    if not graph.quantised:
+        mask = graph.node("Cast", ["attention_mask"], "mask", to=onnx.TensorProto.INT32)
     for layer in range(_LAYERS):
         x = _layer(graph, weights, f"encoder.layer.{layer}.", x, mask)
     _pool(graph, x)
@@ -96,7 +100,7 @@ class _Graph:
             "all-MiniLM-L6-v2",
             [
                 helper.make_tensor_value_info(name, int64, ["batch", "length"])
-                for name in ("input_ids", "attention_mask")
+                for name in (("input_ids",) if self.quantised else ("input_ids", "attention_mask"))
             ],
             [helper.make_tensor_value_info("embedding", float32, ["batch", SEMANTIC_DIMENSIONS])],
             self.weights,
@@ -139,9 +143,14 @@ def _layer(graph: _Graph, weights: Weights, prefix: str, x: str, mask: str) -> s
     attended = _attention(graph, weights, prefix, x, mask)
     x = _project_and_normalise(graph, weights, f"{prefix}attention.output", attended, x)
     name = f"{prefix}intermediate.dense"
-    hidden = graph.linear(x, name, weights[f"{name}.weight"].T)
-    bias = graph.weight(f"{name}.bias", weights[f"{name}.bias"])
-    hidden = graph.node("BiasGelu", [hidden, bias], f"{name}.gelu", _FUSED)
+    if graph.quantised:
+        # Its product adds the bias in passing, and onnxruntime's Gelu knows AVX-512, which its BiasGelu does not.
+        hidden = graph.linear(x, name, weights[f"{name}.weight"].T, weights[f"{name}.bias"])
+        hidden = graph.node("Gelu", [hidden], f"{name}.gelu", _FUSED)
+    else:
+        hidden = graph.linear(x, name, weights[f"{name}.weight"].T)
+        bias = graph.weight(f"{name}.bias", weights[f"{name}.bias"])
+        hidden = graph.node("BiasGelu", [hidden, bias], f"{name}.gelu", _FUSED)
     return _project_and_normalise(graph, weights, f"{prefix}output", hidden, x)
 
 
@@ -176,10 +185,17 @@ def _normalise(graph: _Graph, weights: Weights, name: str, x: str) -> str:
 
 
 def _pool(graph: _Graph, x: str) -> None:
-    """The sum of the token vectors under the mask, at norm 1, which is also the mean at norm 1."""
-    mask = graph.node("Cast", ["attention_mask"], "pool.mask", to=onnx.TensorProto.FLOAT)
+    """The sum of the token vectors (under the mask) at norm 1, which is also the mean at norm 1."""
     axis = graph.weight("pool.axis", np.ones(1, np.int64))
+    if graph.quantised:
+        total = graph.node("ReduceSum", [x, axis], "pool.total", keepdims=0)
+    else:
+        total = _masked_sum(graph, x, axis)
+    graph.node("LpNormalization", [total], "embedding", axis=-1, p=2)
+
+
+def _masked_sum(graph: _Graph, x: str, axis: str) -> str:
+    mask = graph.node("Cast", ["attention_mask"], "pool.mask", to=onnx.TensorProto.FLOAT)
     row = graph.node("Unsqueeze", [mask, axis], "pool.row")
     total = graph.node("MatMul", [row, x], "pool.sum")
-    total = graph.node("Squeeze", [total, axis], "pool.total")
-    graph.node("LpNormalization", [total], "embedding", axis=-1, p=2)
+    return graph.node("Squeeze", [total, axis], "pool.total")

@@ -117,6 +117,7 @@ class OnnxEncoder:
         self.provider: str = session.get_providers()[0]
         self.fingerprint: str = fingerprint
         self.earlier: frozenset[str] = earlier
+        self._inputs = [taken.name for taken in session.get_inputs()]
         self._device = "cuda" if self.provider == CUDA else "cpu"
         if batching is None:
             batching = _SINGLY if precision == "int8" else ON_GPU if self._device == "cuda" else _ON_CPU
@@ -161,7 +162,7 @@ class OnnxEncoder:
         """The vectors of one run: inputs and outputs lie where the session computes, and cross over once."""
         try:
             binding = self._session.io_binding()
-            for name, values in (("input_ids", ids), ("attention_mask", mask)):
+            for name, values in zip(self._inputs, (ids, mask), strict=False):  # int8 takes no mask
                 binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(values, self._device, 0))
             binding.bind_output(_OUTPUT, self._device, 0)
             self._session.run_with_iobinding(binding)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Final
 import orjson
 import platformdirs
 from rich.console import Console
-from rich.table import Table
 
 from cofio.errors import InvalidInput
 from cofio.eval.ablation import Without, ablate
@@ -27,6 +26,7 @@ from cofio.eval.probes import probe
 from cofio.eval.rankings import BASELINE, SYSTEMS
 from cofio.provenance import commit
 from cofio.settings import Settings
+from cofio.show import table
 
 CACHE: Final = platformdirs.user_cache_path("cofio") / "eval"
 COLUMNS: Final[Mapping[str, str]] = {
@@ -131,14 +131,14 @@ def show(console: Console, evaluation: Evaluation) -> None:
     )
     systems = evaluation.systems
     console.print(
-        _table(
+        table(
             ("system", *COLUMNS.values()),
             [(name, *(_short(systems[name].metrics[column]) for column in COLUMNS)) for name in SYSTEMS],
         )
     )
     others = [name for name in SYSTEMS if name != BASELINE]
     console.print(
-        _table(
+        table(
             (f"difference to {BASELINE}", *others),
             [
                 (label, *(_signed(systems[name].difference_to_hybrid[measure], "\n") for name in others))
@@ -149,7 +149,7 @@ def show(console: Console, evaluation: Evaluation) -> None:
     for category in systems[BASELINE].by_category:
         found = {name: systems[name].by_category[category] for name in SYSTEMS}
         console.print(
-            _table(
+            table(
                 (f"{category} ({found[BASELINE]['recall@10'].n})", *COLUMNS.values()),
                 [(name, *(_short(of[column]) for column in COLUMNS)) for name, of in found.items()],
             )
@@ -159,7 +159,7 @@ def show(console: Console, evaluation: Evaluation) -> None:
     ]
     if evidence:
         console.print(
-            _table(
+            table(
                 ("system", *evidence),
                 [
                     (name, *(_short(systems[name].metrics[measure]) for measure in evidence))
@@ -168,7 +168,7 @@ def show(console: Console, evaluation: Evaluation) -> None:
             )
         )
     console.print(
-        _table(
+        table(
             ("figure", "", "95 % interval", "n"),
             [
                 (name, _short(figure), f"[{figure.low:.3f}, {figure.high:.3f}]", str(figure.n))
@@ -178,7 +178,7 @@ def show(console: Console, evaluation: Evaluation) -> None:
     )
     if evaluation.ablation:
         console.print(
-            _table(
+            table(
                 ("ranking", "R@10", "difference"),
                 [
                     (name, _short(without.recall), _signed(without.difference))
@@ -201,15 +201,6 @@ def shortfalls(evaluation: Evaluation) -> list[str]:
 def as_json(evaluation: Evaluation) -> bytes:
     """The evaluation as JSON."""
     return orjson.dumps(asdict(evaluation), option=orjson.OPT_INDENT_2)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left", no_wrap=place == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def _signed(figure: Figure, apart: str = " ") -> str:

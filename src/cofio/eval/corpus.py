@@ -190,11 +190,15 @@ def _key(dataset: Dataset, settings: Settings) -> str:
     digest = hashlib.sha256(dataset.digest.encode())
     for path in sorted(settings.model_dir.iterdir()) if settings.model_dir.is_dir() else ():
         digest.update(f"{path.name} {path.stat().st_size}".encode())
-    package = files("cofio")
-    for name in MAKERS:
-        for content in _contents(package.joinpath(name)):
-            digest.update(content)
+    for content in code_of_makers():
+        digest.update(content)
     return digest.hexdigest()[:16]
+
+
+def code_of_makers() -> Iterator[bytes]:
+    """The content of every file of code that decides what is stored, always in the same order."""
+    for name in MAKERS:
+        yield from _contents(files("cofio").joinpath(name))
 
 
 def _contents(node: Traversable) -> Iterator[bytes]:

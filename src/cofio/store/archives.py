@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import cofio
 from cofio.errors import BackupUnderWay, DamagedBackup, NotFound, Unavailable
+from cofio.store.durable import sync
 
 SUFFIX: Final = ".sqlite3.zst"
 LOCK_NAME: Final = "backups.lock"
@@ -221,15 +222,6 @@ def newest_migration(connection: sqlite3.Connection) -> str | None:
     """The name of the last migration that was applied: the schema of the database."""
     row = connection.execute("SELECT max(migration_id) FROM _yoyo_migration").fetchone()
     return None if row[0] is None else str(row[0])
-
-
-def sync(path: Path) -> None:
-    """The file, or the directory's list of names, survives a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

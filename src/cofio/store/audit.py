@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ import orjson
 import structlog
 
 from cofio.store.archives import connect
+from cofio.store.clock import now
 from cofio.store.database import Database, queries
 
 _log: Final = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ def add_entry(
     return int(
         queries.add_audit(
             connection,
-            at=_now(),
+            at=now(),
             actor=actor,
             action=action,
             subject=subject,
@@ -83,7 +84,7 @@ def note(path: Path, *, actor: str, action: str, subject: str, details: Mapping[
     }
     try:
         with contextlib.closing(connect(path)) as connection:
-            connection.execute(queries.add_audit.sql, {"at": _now(), **told})
+            connection.execute(queries.add_audit.sql, {"at": now(), **told})
     except sqlite3.DatabaseError as error:
         _log.warning("audit_not_written", reason=str(error), **told)
 
@@ -103,7 +104,3 @@ async def page_of_audit(database: Database, *, limit: int, before: int | None) -
         for row in rows[:limit]
     )
     return AuditPage(entries=entries, next_before=entries[-1].entry if len(rows) > limit else None)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

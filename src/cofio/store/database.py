@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -24,6 +23,7 @@ from aiosql.adapters.sqlite3 import SQLite3Adapter
 
 from cofio.errors import MAKE_ROOM, StorageFull, StoreBusy, StoreTooNew, StoreUnavailable, Unavailable
 from cofio.store.archives import write_archive
+from cofio.store.clock import now
 from cofio.threads import run_in
 
 P = ParamSpec("P")
@@ -357,7 +357,7 @@ def newest_known_migration() -> str:
 
 def note_restored(path: Path, backup: str) -> None:
     """Whoever opens this database next knows that index and graph may be those of another one, and of which backup it is."""
-    told = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "backup": backup}
+    told = {"at": now(), "backup": backup}
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute(queries.forget_fact.sql, {"name": STORE_ID})
         connection.execute(queries.set_fact.sql, {"name": RESTORED, "value": orjson.dumps(told).decode()})

@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from cofio.store.durable import sync
+
 # The kind of what is stored, and part of every name: 2 since features are stored smaller (see `vectors`). A
 # directory of another format counts as empty, and is filled again from the truth.
 FORMAT: Final = "v2"
@@ -54,7 +56,7 @@ def make_current(root: Path, name: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(root / POINTER)
-    _sync(root)
+    sync(root)
 
 
 def remove_leftovers(root: Path, keep: str, legacy: Iterable[str]) -> None:
@@ -74,14 +76,6 @@ def copy(source: Path, target: Path) -> None:
     Nobody may write to `source` meanwhile. A failure leaves a part of the copy behind.
     """
     shutil.copytree(source, target, copy_function=_copy_file, ignore=shutil.ignore_patterns(LOCK))
-
-
-def sync(directory: Path) -> None:
-    """Every file below `directory` survives a power cut."""
-    for path, _, names in os.walk(directory):
-        for name in names:
-            _sync(Path(path, name))
-        _sync(Path(path))
 
 
 def _copy_file(source: str, target: str) -> None:
@@ -114,11 +108,3 @@ def _copy_data(source: int, target: int, size: int) -> None:
             if not copied:
                 return
             at += copied
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,12 +6,12 @@ import sqlite3
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import orjson
 
 from cofio.errors import NotFound
 from cofio.records import Operation, OperationItem
+from cofio.store.clock import now
 from cofio.store.database import Database, queries
 
 
@@ -48,7 +48,7 @@ async def create_operation(
         "project": project,
         "request_id": origin.request_id,
         "trace": origin.trace,
-        "created_at": _now(),
+        "created_at": now(),
     }
     await database.write(_create_operation, operation, meetings)
     return operation_id
@@ -83,7 +83,7 @@ async def pending_meetings(database: Database) -> int:
 
 async def start_operation(database: Database, operation_id: str) -> Origin:
     """The operation is running; returns who asked for it."""
-    row = await database.write(queries.start_operation, operation_id=operation_id, started_at=_now())
+    row = await database.write(queries.start_operation, operation_id=operation_id, started_at=now())
     return Origin(request_id=row["request_id"], trace=row["trace"]) if row is not None else Origin()
 
 
@@ -119,7 +119,7 @@ async def settle_meeting(
 
 async def finish_operation(database: Database, operation_id: str) -> None:
     """The operation is finished."""
-    await database.write(queries.finish_operation, operation_id=operation_id, finished_at=_now())
+    await database.write(queries.finish_operation, operation_id=operation_id, finished_at=now())
 
 
 async def read_operation(database: Database, operation_id: str, project: str | None = None) -> Operation:
@@ -160,7 +160,3 @@ def _item(row: sqlite3.Row) -> OperationItem:
         receipt=result if row["status"] == "succeeded" else None,
         error=result if row["status"] == "failed" else None,
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -25,6 +25,7 @@ from cofio.errors import StoreInUse, VectorStoreUnavailable
 from cofio.records import VECTOR_DIMENSIONS, Filters, Float32s, Level
 from cofio.store import generations
 from cofio.store import vectors_edge_child as child
+from cofio.store.durable import sync_all
 from cofio.store.vectors import (
     COLLECTIONS,
     DATE_FIELD,
@@ -389,7 +390,7 @@ class EdgeIndex:
             await builder.ask(child.Close(), wait_s=max(self._reply_wait_s, LONG_WAIT_S))
         finally:
             await builder.kill()
-        await _in_thread(lambda: generations.sync(self._directory / name))
+        await _in_thread(lambda: sync_all(self._directory / name))
 
     async def _hand_over(self, name: str, heir: Process, journal: Journal) -> None:
         """The heir holds what the serving engine does, and serves in its place."""
