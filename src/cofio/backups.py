@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from cofio.data_dir import DATABASE_NAME, GRAPH_NAME, VECTORS_NAME, held
-from cofio.errors import DamagedBackup, InvalidInput, StoreTooNew, Unavailable
+from cofio.errors import DamagedBackup, InvalidInput, NotFound, StoreTooNew, Unavailable
 from cofio.store import audit
 from cofio.store.archives import (
     Manifest,
@@ -73,7 +73,7 @@ def create_backup(data_dir: Path, folder: Path, *, keep: int | None = None, acto
         # The one just made stays, also where the clock was set back and the others bear later dates.
         removed = [other for other in archives_in(folder) if other != archive][keep - 1 :]
         for old in removed:
-            old.unlink()
+            old.unlink(missing_ok=True)  # another backup may thin them out too
         sync(folder)
     made = _described(archive)
     details = {"bytes": made.bytes, "removed_backups": len(removed)}
@@ -83,7 +83,11 @@ def create_backup(data_dir: Path, folder: Path, *, keep: int | None = None, acto
 
 def list_backups(folder: Path) -> tuple[Backup, ...]:
     """The backups in `folder`, the newest first; those that cannot be read are told too."""
-    return tuple(_described(archive) for archive in archives_in(folder))
+    found = []
+    for archive in archives_in(folder):
+        with contextlib.suppress(NotFound, FileNotFoundError):  # it was removed meanwhile
+            found.append(_described(archive))
+    return tuple(found)
 
 
 def verify_backup(archive: Path) -> Verification:

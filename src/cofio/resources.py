@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from cofio.data_dir import DATABASE_NAME, GRAPH_NAME, VECTORS_NAME, backup_dir
-from cofio.errors import DamagedBackup, Unavailable
+from cofio.errors import DamagedBackup, NotFound, Unavailable
 from cofio.settings import Settings
 from cofio.store.archives import archives_in, read_manifest
 
@@ -143,7 +143,7 @@ def _machine_memory() -> Memory | None:
 def _made_at(archive: Path) -> float | None:
     try:
         return datetime.fromisoformat(read_manifest(archive).created_at).timestamp()
-    except (DamagedBackup, Unavailable):
+    except (DamagedBackup, NotFound, Unavailable):  # a newer backup may have taken its place meanwhile
         return None
 
 
