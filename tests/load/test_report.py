@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from conftest import ROOT
 from drills.figures import Circumstances, Figure, Found
 
@@ -72,6 +73,18 @@ def test_a_refusal_that_names_no_time_and_a_broken_connection_are_failures() -> 
     found = figures([*rows(), (61.0, "/ingest", 503, 5.0, False), (62.0, "/ingest", 0, 60_000.0, False)])
     assert found["other failures"].value == 2
     assert not found["other failures"].met
+
+
+@pytest.mark.parametrize(("slow", "met"), [(0, True), (1, False)])
+def test_a_load_that_is_borne_is_borne_in_time(slow: int, met: bool) -> None:
+    answered = [
+        (60 + second / 2, QUERY, 200, 900.0 if second < slow * 8 else 20.0, False) for second in range(120)
+    ]
+    phases = [{"name": "users", "start_s": 60.0, "end_s": 120.0, "users": 100, "rate": None}]
+    lag = Sample(at_s=1.0, resident_mb=300.0, lag_ms=51.0 if slow else 50.0)
+    found = {figure.name: figure for figure in figures_of("users", answers_of(answered), phases, [lag])}
+    for name in ("of them within 200 ms", "all answers, p95", "longest lag of the event loop"):
+        assert found[name].met is met, found[name]
 
 
 def test_too_few_requests_are_told() -> None:
