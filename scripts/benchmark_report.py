@@ -1,6 +1,8 @@
 """Prints docs/benchmarks.md from the JSON files that `cofio bench --json` wrote, and draws its charts.
 
 scripts/benchmark_report.py RESULTS > docs/benchmarks.md
+
+Another machine's page lies in a folder of its own (`--docs docs/xeon > docs/xeon/benchmarks.md`) and leaves out the loads.
 """
 
 from __future__ import annotations
@@ -32,8 +34,11 @@ def main() -> None:
         for name, run in runs.items()
         if (path := draw(name, run, options.docs / CHARTS)) is not None
     }
+    print("\n".join(report(runs, charts)))
+    if options.docs != DOCS:
+        return
     loads = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(LOADS.glob("*.json"))}
-    print("\n".join([*report(runs, charts), *under_load(loads)]))
+    print("\n".join(under_load(loads)))
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def report(runs: Runs, charts: Mapping[str, str]) -> Iterator[str]:
         "is the other's time by cofio's in the same run, with its 95 % interval by a bootstrap over rounds (2,000 "
         "resamples). Peers run as their documentation recommends, with the same weights where they encode. Times depend "
         "on the machine and on what else it does: the loads are told, and only ratios within one run compare. What the "
-        "whole service does under 1,000 to 10,000 requests a minute is [at the end](#under-load)."
+        "whole service does under 1,000 to 10,000 requests a minute is in docs/load.md."
     )
     yield ""
     yield from _circumstances(runs)
