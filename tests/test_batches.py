@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import sqlite3
 from pathlib import Path
 
+import pytest
 import structlog
 from hash_encoder import HashEncoder
 from test_kill import meeting
 
+from cofio import batches
 from cofio.batches import submit, watch, work
 from cofio.data_dir import DATABASE_NAME
-from cofio.runtime import open_runtime
+from cofio.erasure import erase_project
+from cofio.ingest import ingest
+from cofio.records import MeetingInput, Receipt
+from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 
 
@@ -37,3 +43,27 @@ async def test_a_meeting_that_breaks_the_worker_holds_up_no_other(tmp_path: Path
     assert error["code"] == "internal_error"
     (broke,) = [line for line in lines if line["event"] == "batch_meeting_broke"]
     assert broke["exc_info"] is True
+
+
+async def test_a_meeting_whose_project_is_erased_right_after_it_was_stored_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The erasure falls between the meeting's commit and its receipt, an instant that no test can hit from outside."""
+    settings = Settings(data_dir=tmp_path)
+    async with open_runtime(settings, HashEncoder()) as runtime:
+
+        async def ingest_and_lose(opened: Runtime, given: MeetingInput) -> Receipt:
+            receipt = await ingest(opened, given)
+            if given.project == "heron":
+                await erase_project(opened, "heron")
+            return receipt
+
+        monkeypatch.setattr(batches, "ingest", ingest_and_lose)
+        lost = dataclasses.replace(meeting(1), project="heron")
+        operation_id = await submit(runtime, [lost, meeting(2)])
+        task = asyncio.create_task(work(runtime))
+        states = [state async for state in watch(runtime, operation_id)]
+        assert not task.done()
+        task.cancel()
+        assert states[-1].results[-1].status == "succeeded"
+        assert runtime.live.current.counts["meetings"] == 1

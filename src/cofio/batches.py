@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from datetime import date
@@ -12,7 +13,7 @@ import orjson
 import structlog
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from cofio.errors import CofioError, EncoderUnavailable, InternalError, StoreUnavailable
+from cofio.errors import CofioError, EncoderUnavailable, InternalError, NotFound, StoreUnavailable
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting
 from cofio.records import MeetingInput, Operation
@@ -135,8 +136,9 @@ async def _ingest_next(runtime: Runtime, operation_id: str, pending: PendingMeet
         meeting_id=receipt.meeting_id,
     )
     if not settled:
-        # Its project was erased while it was on its way.
-        await delete_meeting(runtime, receipt.meeting_id)
+        # Its project was erased while it was on its way, and perhaps it too, after it was committed.
+        with contextlib.suppress(NotFound):
+            await delete_meeting(runtime, receipt.meeting_id)
 
 
 async def _failed(runtime: Runtime, operation_id: str, pending: PendingMeeting, error: CofioError) -> None:

@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 
 import cofio
 from cofio.embed.onnx import CUDA
-from cofio.errors import StoreUnavailable, VectorStoreUnavailable
+from cofio.errors import StoreUnavailable, Unavailable, VectorStoreUnavailable
 from cofio.health import unready
 from cofio.resources import memory, resident_bytes
 from cofio.runtime import Runtime
@@ -29,7 +29,6 @@ async def read_figures(runtime: Runtime) -> Sequence[Metric]:
     """What all workers share, as it is now; what does not answer is left out, since health says so."""
     live, settings = runtime.live.current, runtime.settings
     counts = live.counts
-    disk = await runtime.disk.last()
     return (
         metrics.BUILD_INFO.of([((cofio.__version__, platform.python_version()), 1)]),
         metrics.WORKERS_WANTED.value(settings.workers),
@@ -41,11 +40,7 @@ async def read_figures(runtime: Runtime) -> Sequence[Metric]:
         metrics.GRAPH_SIZE.of(((kind,), count) for kind, count in counts.items()),
         *await _of_database(runtime),
         *await _of_index(runtime),
-        metrics.STORE_BYTES.of(((store,), size) for store, size in disk.stores.items()),
-        metrics.DISK_FREE.of(((folder,), space.free) for folder, space in disk.folders.items()),
-        metrics.DISK_SIZE.of(((folder,), space.size) for folder, space in disk.folders.items()),
-        metrics.BACKUPS.value(disk.backups),
-        metrics.LAST_BACKUP.value(disk.last_backup or 0),
+        *await _of_disk(runtime),
         *_of_memory(),
         *await _of_gpus(runtime),
     )
@@ -74,6 +69,20 @@ async def keep_published(runtime: Runtime) -> None:
     while True:
         await publish(runtime)
         await asyncio.sleep(PUBLISH_S)
+
+
+async def _of_disk(runtime: Runtime) -> Iterable[Metric]:
+    try:
+        disk = await runtime.disk.last()
+    except Unavailable:
+        return ()
+    return (
+        metrics.STORE_BYTES.of(((store,), size) for store, size in disk.stores.items()),
+        metrics.DISK_FREE.of(((folder,), space.free) for folder, space in disk.folders.items()),
+        metrics.DISK_SIZE.of(((folder,), space.size) for folder, space in disk.folders.items()),
+        metrics.BACKUPS.value(disk.backups),
+        metrics.LAST_BACKUP.value(disk.last_backup or 0),
+    )
 
 
 async def _of_database(runtime: Runtime) -> Iterable[Metric]:

@@ -75,7 +75,7 @@ async def measure_health(runtime: Runtime, *, thorough: bool = True) -> tuple[Co
     if thorough:
         probes += [
             _probe("memory", lambda: _memory(runtime)),
-            _probe("disk", lambda: _disk(runtime)),
+            _probe("disk", lambda: _disk(runtime), without="degraded"),
             _probe("queue", lambda: _queue(runtime)),
             _probe("requests", lambda: _requests(runtime)),
         ]

@@ -62,7 +62,10 @@ class DiskWatch:
         self._disk: Disk | None = None
 
     async def last(self) -> Disk:
-        """What was measured last: a pause of `keep_measured` ago at most, while that runs."""
+        """What was measured last: a pause of `keep_measured` ago at most, while that runs.
+
+        Raises `Unavailable` where it could never be measured yet.
+        """
         return self._disk or await self._measure()
 
     async def keep_measured(self, pause_s: float = DISK_PAUSE_S) -> None:
@@ -70,12 +73,15 @@ class DiskWatch:
         while True:
             try:
                 await self._measure()
-            except OSError as error:
-                _log.warning("disk_not_measured", reason=str(error))
+            except Unavailable as error:
+                _log.warning("disk_not_measured", reason=error.detail)
             await asyncio.sleep(pause_s)
 
     async def _measure(self) -> Disk:
-        self._disk = disk = await asyncio.to_thread(measure_disk, self._settings)
+        try:
+            self._disk = disk = await asyncio.to_thread(measure_disk, self._settings)
+        except OSError as error:
+            raise Unavailable(f"The disk cannot be measured: {error}.") from error
         return disk
 
 
@@ -143,7 +149,12 @@ def _machine_memory() -> Memory | None:
 def _made_at(archive: Path) -> float | None:
     try:
         return datetime.fromisoformat(read_manifest(archive).created_at).timestamp()
-    except (DamagedBackup, NotFound, Unavailable):  # a newer backup may have taken its place meanwhile
+    except (
+        DamagedBackup,
+        NotFound,
+        Unavailable,
+        ValueError,
+    ):  # damaged, or a newer one took its place meanwhile
         return None
 
 

@@ -8,10 +8,11 @@ import pkgutil
 import shutil
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -280,15 +281,16 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
             await runtime.restore_index()
         except VectorStoreUnavailable as error:
             runtime.breaker.open(error.detail)
-        endless = {
-            "keep": _keep(runtime),
-            "purge": _purge(runtime),
-            "keep-snapshot": _keep_snapshot(runtime),
+        endless: dict[str, Callable[[Runtime], Coroutine[Any, Any, None]]] = {
+            "keep": _keep,
+            "tidy": _tidy,
+            "purge": _purge,
+            "keep-snapshot": _keep_snapshot,
         }
         if settings.workers > 1:
-            endless["follow"] = _follow(runtime)
+            endless["follow"] = _follow
         for name, work in endless.items():
-            await stack.enter_async_context(going_on(name, work))
+            await stack.enter_async_context(going_on(name, partial(work, runtime)))
         yield runtime
 
 
@@ -369,7 +371,7 @@ async def _close(opening: asyncio.Task[VectorIndex]) -> None:
 
 
 async def _keep(runtime: Runtime) -> None:
-    """A vector store that was left alone is tried again; now and then debts are paid and struck off, and the log is kept short."""
+    """A vector store that was left alone is tried again; now and then debts are paid and struck off."""
     attempts = AsyncRetrying(
         retry=retry_if_exception_type((Unavailable, StoreInUse)),
         wait=wait_random_exponential(multiplier=RESTORE_S, max=LONGEST_RESTORE_S),
@@ -384,9 +386,18 @@ async def _keep(runtime: Runtime) -> None:
         try:
             if not await runtime.outbox.owed() or await runtime.settle():
                 await _strike(runtime.outbox)
-            await runtime.database.tidy()
         except StoreUnavailable as error:
-            _log.warning("store_not_tidied", reason=error.detail)
+            _log.warning("debts_not_paid", reason=error.detail)
+
+
+async def _tidy(runtime: Runtime) -> None:
+    """The database's log is kept short and free of what was deleted, also while the vector store is away."""
+    while True:
+        await asyncio.sleep(RETRY_S)
+        try:
+            await runtime.database.tidy()
+        except (StoreUnavailable, OSError) as error:
+            _log.warning("store_not_tidied", reason=str(error))
 
 
 async def _purge(runtime: Runtime) -> None:

@@ -93,6 +93,15 @@ async def test_a_running_service_follows_the_file(tmp_path: Path) -> None:
         await task
 
 
+def test_a_key_with_a_scope_that_nobody_knows_is_an_unusable_file(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite3"
+    create_key(path, name="", permissions=QUERY)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE keys SET permissions = '[\"fly\"]'")
+    with pytest.raises(Unavailable, match="cannot be used"):
+        read_keys(path)
+
+
 async def test_the_last_keys_hold_while_the_file_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "keys.sqlite3"
     _, text = create_key(path, name="", permissions=QUERY)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -16,13 +18,14 @@ import pytest
 from hash_encoder import HashEncoder
 from in_process import client
 
+from cofio import runtime as runtime_module
 from cofio.batches import submit, watch, work
 from cofio.data_dir import DATABASE_NAME
 from cofio.errors import StorageFull, StoreBusy
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting, doctor
 from cofio.records import MeetingInput
-from cofio.runtime import Runtime, open_runtime
+from cofio.runtime import RESTORE_S, Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.store import database
 from cofio.store.database import Database
@@ -155,6 +158,34 @@ async def test_readers_that_stay_keep_the_log_but_hold_up_nobody(
         monkeypatch.setattr(database, "LONGEST_LOG_BYTES", 1)
         await runtime.database.tidy()
         assert log.stat().st_size == 0
+
+
+async def test_the_log_is_emptied_also_while_the_vector_store_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_module, "RETRY_S", 0.2)
+    log = tmp_path / f"{DATABASE_NAME}-wal"
+    async with opened(tmp_path) as (runtime, _):
+        receipt = await ingest(runtime, meeting(1))
+        stay = Stay()
+        reader = asyncio.create_task(runtime.database.read(stay))
+        await asyncio.to_thread(stay.reading.wait)
+        await delete_meeting(runtime, receipt.meeting_id)
+        engine = runtime.index.process_id
+        assert engine is not None
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            runtime.breaker.open("stopped")
+            await asyncio.sleep(2 * RESTORE_S)
+            assert log.stat().st_size > 0
+            stay.done.set()
+            await reader
+            async with asyncio.timeout(runtime.settings.vector_timeout_s / 2):
+                while log.stat().st_size > 0:
+                    await asyncio.sleep(0.05)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(engine, signal.SIGCONT)
 
 
 @pytest.fixture

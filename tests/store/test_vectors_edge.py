@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -115,6 +116,18 @@ async def test_callers_share_one_restart(index: EdgeIndex) -> None:
     answers = await asyncio.gather(*searches)
     assert [answer[Level.EPISODE][0].memory_id for answer in answers] == [point.memory_id for point in made]
     assert len(children()) == 1
+
+
+async def test_an_engine_that_cannot_be_started_is_away_until_it_can(index: EdgeIndex) -> None:
+    kill_and_wait(process_of(index))
+    bound = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, bound[1]))  # every new file is one too many
+    try:
+        with pytest.raises(VectorStoreUnavailable, match="cannot be started"):
+            await index.counts()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, bound)
+    assert await index.counts() == dict.fromkeys(Level, 0)
 
 
 async def test_an_engine_that_hangs_is_replaced(tmp_path: Path) -> None:

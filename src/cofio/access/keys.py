@@ -125,14 +125,17 @@ def revoke_key(path: Path, key_id: str) -> Key:
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """All keys that were ever made, revoked ones too, oldest first; none where there is no file."""
-    if not path.exists():
-        return ()
-    with _failing_clearly(path), contextlib.closing(_connect(path, "ro")) as connection:
-        if _version(connection, path) == 0:
+    """All keys that were ever made, revoked ones too, oldest first; none where there is no file.
+
+    Raises Unavailable for a file that cannot be read, StoreTooNew for one of a later version.
+    """
+    with _failing_clearly(path):
+        if not path.exists():
             return ()
-        rows = list(_queries.all_keys(connection))
-    return tuple(map(_key, rows))
+        with contextlib.closing(_connect(path, "ro")) as connection:
+            if _version(connection, path) == 0:
+                return ()
+            return tuple(map(_key, _queries.all_keys(connection)))
 
 
 class KeyRing:
@@ -214,7 +217,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 def _failing_clearly(path: Path) -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, ValueError) as error:  # the last: a scope or a date that nobody knows
         raise Unavailable(f"The file of the keys {path} cannot be used: {error}.") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import cofio
 from cofio import batches, figures
 from cofio.access.gate import Gate, open_gate
-from cofio.background import going_on
+from cofio.background import Begin, going_on
 from cofio.http import admin, health, ingest, meetings, memories, operations, problems, query
 from cofio.http.bodies import DecodedBody, SmallJson
 from cofio.http.cached import CachedQueries, KnownBodies
@@ -54,16 +54,16 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(traced(settings))
             opened = runtime if runtime else await stack.enter_async_context(open_runtime(settings))
-            endless: dict[str, Coroutine[Any, Any, None]] = {
-                "loop-lag": sample_loop_lag(),
-                "batches": batches.work(opened),
-                "disk": opened.disk.keep_measured(),
-                "keys": gate.keys.keep_fresh(),
+            endless: dict[str, Begin] = {
+                "loop-lag": sample_loop_lag,
+                "batches": partial(batches.work, opened),
+                "disk": opened.disk.keep_measured,
+                "keys": gate.keys.keep_fresh,
             }
             if settings.workers > 1:
-                endless["figures"] = figures.keep_published(opened)
-            for name, work in endless.items():
-                await stack.enter_async_context(going_on(name, work))
+                endless["figures"] = partial(figures.keep_published, opened)
+            for name, begin in endless.items():
+                await stack.enter_async_context(going_on(name, begin))
             yield {"runtime": opened}
 
     app = FastAPI(title="cofio", version=cofio.__version__, description=_DESCRIPTION, lifespan=lifespan)

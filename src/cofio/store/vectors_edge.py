@@ -293,12 +293,17 @@ class EdgeIndex:
                     async with self._purged:
                         self._purges = purges
                         self._purged.notify_all()
-                pause_s = self._retry_s
             except (VectorStoreUnavailable, StoreInUse, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error.detail
                 _log.warning("vector_index_build_failed", reason=reason, retry_s=pause_s)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+            except Exception:  # noqa: BLE001  if this were the end, who waits for a purge would wait for ever
+                _log.exception("vector_index_build_broke", retry_s=pause_s)
+            else:
+                pause_s = self._retry_s
+                self._look.set()
+                continue
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
             self._look.set()
 
     async def _is_lacking(self) -> bool:

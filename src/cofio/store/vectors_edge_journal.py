@@ -18,11 +18,16 @@ _RECORD_BYTES: Final = 17  # which collection, and the uuid
 
 
 class Journal:
-    """A queue of collections and ids. A point written twice may be there twice."""
+    """A queue of collections and ids. A point written twice may be there twice.
+
+    Where the disk is full for it, nothing that was noted can be taken any more: who writes points need not care, who
+    builds the index has to begin again.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=SPILL_BYTES, dir=str(directory))  # noqa: SIM115
         self._taken = 0
+        self._failure: OSError | None = None
         self.noted = 0
 
     @property
@@ -33,12 +38,20 @@ class Journal:
     def note(self, collection: str, ids: Sequence[str]) -> None:
         """The ids stand at the end of the queue."""
         kind = bytes([_NAMES.index(collection)])
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(b"".join(kind + bytes.fromhex(memory_id.replace("-", "")) for memory_id in ids))
         self.noted += len(ids)
+        try:
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(b"".join(kind + bytes.fromhex(memory_id.replace("-", "")) for memory_id in ids))
+        except OSError as error:
+            self._failure = error
 
     def take(self, count: int) -> Mapping[str, tuple[str, ...]]:
-        """The next `count` ids, by collection and each once, and no longer in the queue."""
+        """The next `count` ids, by collection and each once, and no longer in the queue.
+
+        Raises the OSError that an earlier `note` met.
+        """
+        if self._failure is not None:
+            raise self._failure
         self._file.seek(self._taken * _RECORD_BYTES)
         data = self._file.read(count * _RECORD_BYTES)
         self._taken += len(data) // _RECORD_BYTES

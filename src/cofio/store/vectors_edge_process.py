@@ -49,18 +49,21 @@ class Process:
     @classmethod
     async def start(cls) -> Self:
         """The engine's process runs; it holds no directory yet."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                reader, writer = await asyncio.open_unix_connection(sock=ours)
-            except BaseException:
-                ours.close()
-                raise
-            try:
-                process = _spawn(theirs)
-            except OSError as error:
-                writer.close()
-                raise VectorStoreUnavailable(f"The vector engine cannot be started: {error}") from error
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    reader, writer = await asyncio.open_unix_connection(sock=ours)
+                except BaseException:
+                    ours.close()
+                    raise
+                try:
+                    process = _spawn(theirs)
+                except OSError:
+                    writer.close()
+                    raise
+        except OSError as error:  # too many open files or processes
+            raise VectorStoreUnavailable(f"The vector engine cannot be started: {error}") from error
         return cls(process, reader, writer)
 
     @property
