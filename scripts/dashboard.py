@@ -282,6 +282,10 @@ ROWS: Final[Mapping[str, Sequence[Panel]]] = {
             unit="s",
         ),
         Panel(
+            title="Work behind the requests: errors in an hour",
+            shown={"{{work}}": f"sum by (work) (increase(cofio_background_failures_total{{{HERE}}}[1h]))"},
+        ),
+        Panel(
             title="Workers",
             shown=gauge("cofio_workers", "instance")
             | {"wanted {{instance}}": f"sum by (instance) (cofio_workers_wanted{{{HERE}}})"},

@@ -166,6 +166,13 @@ INGEST_QUEUE: Final = _reading(
     "cofio_ingest_queue_meetings", "Meetings of accepted batches that are still to be ingested."
 )
 
+# Behind the requests
+BACKGROUND_FAILURES: Final = _counter(
+    "cofio_background_failures_total",
+    "Errors that nobody foresaw in work that goes on behind the requests; it was begun again after each.",
+    "work",
+)
+
 # Encoder
 QUERY_QUEUE: Final = _gauge("cofio_query_queue_questions", "Questions that wait for their turn.", "livesum")
 ENCODER_QUEUE: Final = _gauge(
