@@ -144,10 +144,15 @@ class Settings(BaseSettings):
         description="Most objects and lists inside one another in a meeting's metadata.",
     )
     max_json_depth: int = Field(
-        default=64, ge=4, le=200, description="Most objects and lists inside one another in a JSON body."
+        default=64,
+        ge=4,
+        le=200,
+        description="Most objects and lists inside one another in a JSON body or transcript.",
     )
     max_json_values: int = Field(
-        default=2_000_000, ge=100, description="Most values in a JSON body, objects and lists counted too."
+        default=2_000_000,
+        ge=100,
+        description="Most values in a JSON body or transcript, objects and lists counted too.",
     )
     max_metadata_bytes: int = Field(
         default=16_384, ge=2, description="Largest metadata of a meeting, in bytes of its JSON form."

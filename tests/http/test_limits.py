@@ -205,6 +205,8 @@ AROUND: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("json_too_deep", "/ingest", {"files": [_file(b"Ann: hi")], "data": {"metadata": "[" * 50}}),
     ("field_too_long", "/ingest", {"json": {**MEETING, "external_id": "x" * 301}}),
+    ("json_too_deep", "/ingest", {"json": {**MEETING, "transcript": '{"a":' * 13 + "1" + "}" * 13}}),
+    ("json_too_deep", "/ingest", {"files": [_file(b"[" + b"[" * 500)], "data": {"format": "turns_json"}}),
     ("field_too_long", "/ingest", {"json": {**MEETING, "participants": ["x" * 301]}}),
 ]
 
@@ -217,6 +219,50 @@ async def test_no_way_around_a_limit(
     refused = await client.post(path, **request_)
     assert refused.json()["code"] == code, refused.text
     assert len(refused.content) < 10_000
+
+
+# Transcripts that a reader of JSON would be given, with thousands of values in few characters.
+MANY = "[" + "{}," * 2_600 + '{"text": "Ann says hello."}]'
+DRESSED: list[dict[str, Any]] = [
+    {"transcript": MANY},
+    {"transcript": "\ufeff \u2028\n" + MANY},
+    {"transcript": "\0[\0" + MANY[1:]},
+    {"transcript": MANY[:-1]},  # broken at its end
+    {"transcript": "[1" + ",1" * 5_100 + "]", "format": "turns_json"},
+    # For a reader that takes out the null, the quotes behind it end no string.
+    {"transcript": '["a\\\0"", ' + MANY[1:]},
+]
+
+
+@pytest.mark.parametrize("dressed", DRESSED)
+@in_one_loop
+async def test_a_transcript_in_json_is_not_read_before_its_shape_is_known(
+    chosen: Settings, dressed: dict[str, Any], tmp_path: Path
+) -> None:
+    wide = chosen.model_copy(update={"data_dir": tmp_path / "store", "max_transcript_chars": 20_000})
+    meeting = {**MEETING, **dressed}
+    file = meeting["transcript"].encode()
+    form = {"format": meeting["format"]} if "format" in meeting else {}
+    async with open_runtime(wide, HashEncoder()) as runtime, in_process.client(wide, runtime) as asked:
+        told = [
+            (await asked.post("/ingest", **request)).json()
+            for request in (
+                {"json": meeting},
+                {"json": {"meetings": [MEETING, meeting]}},
+                {"files": [_file(file)], "data": form},
+            )
+        ]
+    assert [each["code"] for each in told] == ["too_many_json_values"] * 3, told
+    assert [each["errors"][0]["field"] for each in told[:2]] == ["transcript", "meetings.1.transcript"]
+
+
+@in_one_loop
+async def test_brackets_in_a_plain_transcript_are_no_json(client: httpx.AsyncClient) -> None:
+    plain = "[00:00:01] Ann: It says " + "[" * 50 + ' and " so on.\n[00:00:09] Bob: Odd.'
+    answered = await client.post("/ingest", json={**MEETING, "transcript": plain})
+    assert answered.status_code == 200, answered.text
+    broken = await client.post("/ingest", json={**MEETING, "transcript": '[{"text": "Ann says'})
+    assert (broken.status_code, broken.json()["code"]) == (422, "unreadable_transcript"), broken.text
 
 
 UNREADABLE: list[dict[str, Any]] = [

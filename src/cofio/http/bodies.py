@@ -89,19 +89,21 @@ class SmallJson:
         await self.app(scope, receive_checked, send)
 
 
-def check_json(body: bytes, *, max_depth: int, max_values: int) -> None:
-    """Raises `JsonTooDeep` or `TooManyJsonValues` for a JSON text that no parser should be given."""
+def check_json(body: bytes, *, max_depth: int, max_values: int, field: str | None = None) -> None:
+    """Raises `JsonTooDeep` or `TooManyJsonValues`, naming `field`, for a JSON text that no parser should be given."""
     shape = bound_of(body)
     if shape.depth <= max_depth and shape.values <= max_values:
         return
     shape = shape_of(body)
     if shape.depth > max_depth:
         raise JsonTooDeep(
-            f"The JSON has {shape.depth} objects and lists inside one another; at most {max_depth} are taken."
+            f"The JSON has {shape.depth} objects and lists inside one another; at most {max_depth} are taken.",
+            field=field,
         )
     if shape.values > max_values:
         raise TooManyJsonValues(
-            f"The JSON has {shape.values} values; at most {max_values} are taken. Send several requests."
+            f"The JSON has {shape.values} values; at most {max_values} are taken. Send several requests.",
+            field=field,
         )
 
 

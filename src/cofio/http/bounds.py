@@ -58,8 +58,16 @@ LIMITS: Final = (
         most="none",
         kind=UnsupportedContentEncoding,
     ),
-    Limit(what="objects and lists inside one another in JSON", most="max_json_depth", kind=JsonTooDeep),
-    Limit(what="values in the JSON of `POST /ingest`", most="max_json_values", kind=TooManyJsonValues),
+    Limit(
+        what="objects and lists inside one another in JSON, also in that of a transcript",
+        most="max_json_depth",
+        kind=JsonTooDeep,
+    ),
+    Limit(
+        what="values in the JSON of `POST /ingest`, and in that of each transcript",
+        most="max_json_values",
+        kind=TooManyJsonValues,
+    ),
     Limit(what="values in any other JSON", most=SMALL_JSON_VALUES, kind=TooManyJsonValues),
     Limit(what="keys of a meeting, and of the body around a batch", most=MAX_KEYS, kind=TooManyKeys),
     Limit(what="meetings of a batch", most="max_batch_meetings", kind=TooManyMeetings),

@@ -54,7 +54,7 @@ from cofio.http.state import OpenRuntime, Sender
 from cofio.http.wire import answer
 from cofio.records import DEFAULT_PROJECT, MeetingInput, Receipt
 from cofio.settings import Settings
-from cofio.text.parse import FORMATS, check_format
+from cofio.text.parse import FORMATS, check_format, json_of
 from cofio.text.parse.decode import decode
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -345,10 +345,18 @@ def _check_items(value: object, settings: Settings, prefix: str = "") -> None:
 def _check_meeting(meeting: MeetingInput, settings: Settings, prefix: str = "") -> None:
     check_bounds(meeting, settings, prefix)
     check_format(meeting.format, f"{prefix}format")  # a batch is not read before its answer
+    # In the body, or in its file, the transcript was one string.
+    json = json_of(meeting.transcript, meeting.format)
+    if json is not None:
+        _check_shape(json.encode(), settings, f"{prefix}transcript")
+
+
+def _check_shape(text: bytes, settings: Settings, field: str | None = None) -> None:
+    check_json(text, max_depth=settings.max_json_depth, max_values=settings.max_json_values, field=field)
 
 
 def _loads(text: bytes, settings: Settings) -> Any:
-    check_json(text, max_depth=settings.max_json_depth, max_values=settings.max_json_values)
+    _check_shape(text, settings)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:

@@ -7,8 +7,8 @@ from typing import Final
 
 from cofio.errors import EmptyTranscript, UnknownFormat, UnreadableTranscript
 from cofio.records import Transcript, Utterance
-from cofio.text.parse.decode import decode
-from cofio.text.parse.detect import detect
+from cofio.text.parse.decode import decode, unified
+from cofio.text.parse.detect import detect, is_json
 from cofio.text.parse.markdown import read_markdown
 from cofio.text.parse.named import read_plain
 from cofio.text.parse.names import distinct, without_aside
@@ -39,6 +39,7 @@ _READERS: Final[Mapping[str, Callable[[str], Reading]]] = {
 }
 
 FORMATS: Final[tuple[str, ...]] = tuple(_READERS)
+_JSON_FORMATS: Final = tuple(name for name in FORMATS if name.endswith("_json"))
 
 
 def check_format(format: str | None, field: str = "format") -> None:
@@ -49,6 +50,16 @@ def check_format(format: str | None, field: str = "format") -> None:
             "Leave `format` out to have it found from the content.",
             field=field,
         )
+
+
+def json_of(text: str, format: str | None = None) -> str | None:
+    """The JSON that `parse_transcript` would read in a transcript of known format; None where it reads none.
+
+    It need not be valid. Whoever takes transcripts from strangers looks at its shape first.
+    """
+    read = unified(text)
+    is_read = is_json(read.lstrip()) if format is None else format in _JSON_FORMATS
+    return read if is_read else None
 
 
 def parse_transcript(raw: str | bytes, *, format: str | None = None) -> Transcript:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from cofio.text.parse.reading import Warnings
+
 # Captions roll if this share of neighbours, and at least three, show a line twice.
 _ROLLING_SHARE: Final = 0.3
 _ROLLING_PAIRS: Final = 3
@@ -26,12 +28,12 @@ class Cue:
     end_s: float | None = None
 
 
-def mend_ends(cues: Sequence[Cue], warnings: list[str]) -> list[Cue]:
+def mend_ends(cues: Sequence[Cue], warnings: Warnings) -> list[Cue]:
     """The cues, an end before its start dropped with a warning."""
     mended = []
     for cue in cues:
         if cue.start_s is not None and cue.end_s is not None and cue.end_s < cue.start_s:
-            warnings.append(f"the caption at {cue.start_s:g} s ends before it starts; kept without its end")
+            warnings.add(f"the caption at {cue.start_s:g} s ends before it starts; kept without its end")
             cue = Cue(lines=cue.lines, start_s=cue.start_s)
         mended.append(cue)
     return mended

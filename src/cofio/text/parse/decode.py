@@ -37,12 +37,16 @@ def decode(raw: str | bytes) -> tuple[str, list[str]]:
     """
     warnings: list[str] = []
     text = raw if isinstance(raw, str) else _text_of(raw, warnings)
-    text = text.removeprefix("\ufeff")
     if len(_CONTROLS.findall(text)) > _MAX_CONTROLS * len(text):
         raise unreadable(
             "This is not text: it is full of control characters. Export the transcript as text, WebVTT, SRT or JSON."
         )
-    return _NEWLINE.sub("\n", text).replace("\x00", ""), warnings
+    return unified(text), warnings
+
+
+def unified(text: str) -> str:
+    """`text` as the readers are given it: `\\n` between its lines, no byte-order mark, no null."""
+    return _NEWLINE.sub("\n", text.removeprefix("\ufeff")).replace("\x00", "")
 
 
 def _text_of(raw: bytes, warnings: list[str]) -> str:

@@ -25,13 +25,14 @@ def detect(text: str) -> str | None:
     stripped = text.lstrip()
     if stripped.startswith("WEBVTT"):
         return "webvtt"
-    if _is_json(stripped):
+    if is_json(stripped):
         return "json"
     lines = [line.strip() for line in stripped[:_HEAD_CHARACTERS].split("\n")[:_HEAD_LINES]]
     return _subtitles(lines) or _text(lines, stripped)
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
+    """Whether `text`, without white space before it, begins as JSON that may hold a transcript."""
     if text.startswith("{"):
         return True
     # "[00:12:03] Ann: hello" begins with a bracket too.

@@ -29,11 +29,24 @@ def unreadable(detail: str) -> UnreadableTranscript:
     return UnreadableTranscript(detail, field="transcript")
 
 
-def limited(warnings: list[str]) -> tuple[str, ...]:
-    """The warnings, the first twenty in full and the rest as a number."""
-    if len(warnings) <= _MAX_WARNINGS:
-        return tuple(warnings)
-    return (*warnings[:_MAX_WARNINGS], f"{len(warnings) - _MAX_WARNINGS} more places were mended or skipped")
+class Warnings:
+    """What was mended or skipped: the first twenty in full, and how many more."""
+
+    def __init__(self) -> None:
+        self._first: list[str] = []
+        self._more = 0
+
+    def add(self, warning: str) -> None:
+        """The warning is kept, or counted where there are twenty."""
+        if len(self._first) < _MAX_WARNINGS:
+            self._first.append(warning)
+        else:
+            self._more += 1
+
+    def told(self) -> tuple[str, ...]:
+        """The first twenty, and the number of the others if there are any."""
+        more = (f"{self._more} more places were mended or skipped",) if self._more else ()
+        return (*self._first, *more)
 
 
 def quoted(text: str) -> str:

@@ -10,7 +10,7 @@ from cofio.records import Utterance
 from cofio.text.clean import clean_text
 from cofio.text.parse.join import Piece, join_pieces
 from cofio.text.parse.names import distinct, split_prefix, tidy_name
-from cofio.text.parse.reading import Reading, limited, unreadable
+from cofio.text.parse.reading import Reading, Warnings, unreadable
 from cofio.text.parse.times import find_date
 from cofio.text.parse.values import body, first_number, items, label, load, mapping, number, string
 from cofio.text.parse.words import Word, pieces_of_words, turns_of_words
@@ -102,7 +102,7 @@ def _is_assemblyai(top: Mapping[str, object]) -> bool:
 def read_assemblyai(text: str) -> Reading:
     """The utterances of an AssemblyAI transcript, its milliseconds as seconds; without them, its words' turns."""
     top = mapping(load(text))
-    warnings: list[str] = []
+    warnings = Warnings()
     if top.get("status") == "error":
         raise unreadable(
             f"AssemblyAI reports a failed transcription: {string(top.get('error')) or 'no reason given'}."
@@ -128,7 +128,7 @@ def read_assemblyai(text: str) -> Reading:
         utterances = list(turns_of_words(_words(top.get("words"), _MILLISECOND)))
     if not utterances:
         utterances = [Utterance(text=clean_text(string(top.get("text"))))]
-    return Reading(utterances=tuple(utterances), warnings=limited(warnings))
+    return Reading(utterances=tuple(utterances), warnings=warnings.told())
 
 
 def read_deepgram(text: str) -> Reading:
@@ -255,13 +255,13 @@ def read_turns_json(text: str) -> Reading:
     entries: Sequence[object] = items(value) or next(
         (found for key in _TURN_LISTS if (found := items(top.get(key)))), ()
     )
-    warnings: list[str] = []
+    warnings = Warnings()
     utterances = []
     for index, item in enumerate(entries):
         entry = mapping(item)
         said = clean_text(body(entry) if entry else string(item))
         if not said:
-            warnings.append(f"entry {index}: no text; skipped")
+            warnings.add(f"entry {index}: no text; skipped")
             continue
         start_s = first_number(entry, _STARTS)
         end_s = first_number(entry, _ENDS)
@@ -270,11 +270,11 @@ def read_turns_json(text: str) -> Reading:
         if end_s is None:
             end_s = first_number(entry, ("end_ms", "endMs"), _MILLISECOND)
         if start_s is not None and end_s is not None and end_s < start_s:
-            warnings.append(f"entry {index}: it ends before it starts; kept without its end")
+            warnings.add(f"entry {index}: it ends before it starts; kept without its end")
             end_s = None
         utterances.append(Utterance(text=said, speaker=_speaker(entry), start_s=start_s, end_s=end_s))
     if _are_milliseconds(utterances):
-        warnings.append("the times are too long for so few words; they were read as milliseconds")
+        warnings.add("the times are too long for so few words; they were read as milliseconds")
         utterances = [_scaled(utterance) for utterance in utterances]
     title = next((found for key in _TITLES if (found := clean_text(string(top.get(key))))), None)
     dates = (find_date(string(top.get(key))) for key in _DATES)
@@ -284,7 +284,7 @@ def read_turns_json(text: str) -> Reading:
         title=title,
         date=next((found for found in dates if found), None),
         participants=distinct(tidy_name(name) for name in people if name),
-        warnings=limited(warnings),
+        warnings=warnings.told(),
     )
 
 

@@ -13,7 +13,7 @@ from cofio.text.clean import clean_text
 from cofio.text.parse.cues import Cue, mend_ends, without_repeats
 from cofio.text.parse.headers import read_header
 from cofio.text.parse.join import join_pieces
-from cofio.text.parse.reading import Reading, limited, quoted, unreadable
+from cofio.text.parse.reading import Reading, Warnings, quoted, unreadable
 from cofio.text.parse.times import CLOCK, seconds
 from cofio.text.parse.voices import voiced
 
@@ -55,7 +55,7 @@ def timing(line: str, kind: str | None = None) -> tuple[float | None, float | No
 
 def _read(text: str, kind: str) -> Reading:
     lines = text.split("\n")
-    warnings: list[str] = []
+    warnings = Warnings()
     cues = _strict(lines, kind)
     if cues is None:
         cues = _lenient(lines, kind, warnings)
@@ -70,7 +70,7 @@ def _read(text: str, kind: str) -> Reading:
         title=title,
         date=header.date,
         participants=header.participants,
-        warnings=limited(warnings),
+        warnings=warnings.told(),
     )
 
 
@@ -140,10 +140,10 @@ def _notes(lines: Sequence[str]) -> list[str]:
     return notes
 
 
-def _lenient(lines: Sequence[str], kind: str, warnings: list[str]) -> list[Cue]:
+def _lenient(lines: Sequence[str], kind: str, warnings: Warnings) -> list[Cue]:
     """The cues of a broken file: what has a timing line, and text that lost its own, without times."""
     if kind == "webvtt" and not lines[0].startswith("WEBVTT"):
-        warnings.append("line 1: the WEBVTT header is missing")
+        warnings.add("line 1: the WEBVTT header is missing")
     cues: list[Cue] = []
     timed = 0
     for number, block in _blocks(lines, kind):
@@ -157,11 +157,9 @@ def _lenient(lines: Sequence[str], kind: str, warnings: list[str]) -> list[Cue]:
         where = f"line {number + at}"
         if start_s is None or end_s is None:
             which = "start" if start_s is None else "end"
-            warnings.append(
-                f"{where}: unreadable time in {quoted(block[at].strip())}; kept without its {which}"
-            )
+            warnings.add(f"{where}: unreadable time in {quoted(block[at].strip())}; kept without its {which}")
         if not body:
-            warnings.append(f"{where}: a caption without text was skipped")
+            warnings.add(f"{where}: a caption without text was skipped")
             continue
         cues.append(Cue(lines=body, start_s=start_s, end_s=end_s))
     if not timed:
@@ -201,17 +199,17 @@ def _blocks(lines: Sequence[str], kind: str) -> list[tuple[int, list[str]]]:
     return blocks
 
 
-def _take_untimed(number: int, block: list[str], cues: list[Cue], warnings: list[str]) -> None:
+def _take_untimed(number: int, block: list[str], cues: list[Cue], warnings: Warnings) -> None:
     """Keep text without times: under an index it is a caption of its own, else it goes on with the last."""
     indexed = block[0].strip().isdigit()
     body = tuple(block[1:] if indexed else block)
     if not body:
-        warnings.append(f"line {number}: a caption number without a caption was skipped")
+        warnings.add(f"line {number}: a caption number without a caption was skipped")
     elif indexed or not cues:
-        warnings.append(f"line {number}: no times above {quoted(body[0].strip())}; kept without times")
+        warnings.add(f"line {number}: no times above {quoted(body[0].strip())}; kept without times")
         cues.append(Cue(lines=body))
     else:
-        warnings.append(
+        warnings.add(
             f"line {number}: {quoted(body[0].strip())} follows a blank line; taken as part of the caption"
         )
         last = cues[-1]

@@ -8,7 +8,7 @@ from typing import Final
 from cofio.records import Utterance
 from cofio.text.clean import clean_text
 from cofio.text.parse.names import tidy_name
-from cofio.text.parse.reading import Reading, limited, unreadable
+from cofio.text.parse.reading import Reading, Warnings, unreadable
 from cofio.text.parse.times import seconds
 
 _TIME: Final = r"(?P<time>\d{1,2}:\d{2}:\d{2})(?:\s?(?P<half>[AaPp][Mm]))?"
@@ -77,16 +77,16 @@ def read_zoom_chat(text: str) -> Reading:
         if said:
             direct += private
             utterances.append(Utterance(text=said, speaker=name or None, start_s=start_s))
-    warnings = []
+    warnings = Warnings()
     if stray:
-        warnings.append(f"lines above the first message, skipped: {stray}")
+        warnings.add(f"lines above the first message, skipped: {stray}")
     if reactions:
-        warnings.append(f"reactions, left out: {reactions}")
+        warnings.add(f"reactions, left out: {reactions}")
     if direct:
-        warnings.append(f"direct messages, kept among the others: {direct}; remove them if they are private")
+        warnings.add(f"direct messages, kept among the others: {direct}; remove them if they are private")
     if messages[0][1] is not None and messages[0][1] >= _CLOCK_FROM_S:
-        warnings.append("the times are times of day; they are kept as seconds since midnight")
-    return Reading(utterances=tuple(utterances), warnings=limited(warnings))
+        warnings.add("the times are times of day; they are kept as seconds since midnight")
+    return Reading(utterances=tuple(utterances), warnings=warnings.told())
 
 
 def _seconds(text: str, half: str | None) -> float | None:
