@@ -118,7 +118,7 @@ class Guard:
         """Raises Forbidden for what may come from elsewhere, while nobody needs a key."""
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host", "")
-        if origin is not None and origin not in self._origins and urlsplit(origin).netloc != host:
+        if origin is not None and origin not in self._origins and _place(origin) != host:
             raise Forbidden(
                 "This service has no keys, so it answers no web page of another origin. Name the page's origin in "
                 "cors_origins, or make a key with `cofio keys create`."
@@ -131,11 +131,27 @@ class Guard:
                 "Make a key with `cofio keys create`, or set allow_anonymous."
             )
         # A page can make its own name lead here (DNS rebinding); the browser still says which name it asked.
-        if host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if host and not is_loopback(_name(host)):
             raise Forbidden(
                 "This service has no keys, so it answers to the names of this machine alone (127.0.0.1, localhost). "
                 "Make a key with `cofio keys create`, or set allow_anonymous."
             )
+
+
+def _place(origin: str) -> str | None:
+    """The host and port of an origin; None for one that is malformed, which no browser sends."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def _name(host: str) -> str:
+    """The name in a `Host` header, without its port; empty for one that is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _credential(headers: Sequence[tuple[bytes, bytes]]) -> str:
