@@ -67,3 +67,21 @@ async def test_a_meeting_whose_project_is_erased_right_after_it_was_stored_holds
         task.cancel()
         assert states[-1].results[-1].status == "succeeded"
         assert runtime.live.current.counts["meetings"] == 1
+
+
+async def test_a_watched_batch_is_told_once_in_each_state(tmp_path: Path) -> None:
+    async with open_runtime(Settings(data_dir=tmp_path), HashEncoder()) as runtime:
+        operation_id = await submit(runtime, [meeting(1), meeting(2)])
+        read: list[str] = []
+
+        def wanted() -> bool:
+            read.append(operation_id)
+            return len(read) < 5
+
+        # Nobody works: it stands where it stood.
+        assert [state.status async for state in watch(runtime, operation_id, wanted=wanted)] == ["pending"]
+        task = asyncio.create_task(work(runtime))
+        states = [state async for state in watch(runtime, operation_id)]
+        task.cancel()
+    assert [state.finished_at is None for state in states] == [True] * (len(states) - 1) + [False]
+    assert states[-1].done == 2

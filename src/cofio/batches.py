@@ -19,7 +19,7 @@ from cofio.maintain import delete_meeting
 from cofio.records import MeetingInput, Operation
 from cofio.runtime import Runtime
 from cofio.store import operations
-from cofio.store.operations import Origin, PendingMeeting
+from cofio.store.operations import Origin, PendingMeeting, Progress
 from cofio.telemetry import traces
 
 _log = structlog.get_logger(__name__)
@@ -73,12 +73,16 @@ async def watch(
     A process that was told to stop lets its watchers go: they can watch the next one.
     """
     last: Operation | None = None
+    seen: Progress | None = None
     while wanted() and (last is None or (last.finished_at is None and not runtime.draining.is_set())):
+        progress = await operations.read_progress(runtime.database, operation_id)
+        if last is not None and progress == seen:
+            await asyncio.sleep(_POLL_S)
+            continue
+        seen = progress
         current = await operations.read_operation(runtime.database, operation_id)
         if current != last:
             yield current
-        else:
-            await asyncio.sleep(_POLL_S)
         last = current
 
 

@@ -13,6 +13,7 @@ from hash_encoder import HashEncoder
 from in_process import client
 from prometheus_client import REGISTRY
 
+from cofio.http.places import MAX_STREAMS
 from cofio.records import Float32s
 from cofio.runtime import RECALLS_ELSEWHERE, open_runtime
 from cofio.settings import Settings
@@ -128,3 +129,24 @@ async def test_ingests_beyond_the_places_are_refused_and_the_others_are_stored(t
         assert sum(map(_is_refusal, answers)) == 3
         again = await asked.post("/ingest", json={"title": "one more", "transcript": "Ann: And so is this."})
         assert again.status_code == 200
+
+
+async def test_streams_beyond_the_places_are_refused_and_the_others_end_with_their_batch(
+    tmp_path: Path,
+) -> None:
+    encoder = _Held()
+    settings = Settings(data_dir=tmp_path / "store", ingest_rate="")
+    async with open_runtime(settings, encoder) as runtime, client(settings, runtime) as asked:
+        meetings = [{"title": f"meeting {i}", "transcript": f"Ann: Point {i} is open."} for i in range(3)]
+        url = (await asked.post("/ingest", json={"meetings": meetings})).json()["status_url"]
+        streams = [asyncio.create_task(asked.get(f"{url}/events")) for _ in range(MAX_STREAMS + 4)]
+        while sum(stream.done() for stream in streams) < 4:
+            await asyncio.sleep(0.001)
+        assert all(_is_refusal(stream.result()) for stream in streams if stream.done())
+        assert (await asked.get(url)).status_code == 200
+        encoder.let.set()
+        answers = await asyncio.gather(*streams)
+        assert sum(map(_is_refusal, answers)) == 4
+        assert all(answer.text.count("event: finished") in (0, 1) for answer in answers)
+        assert sum("event: finished" in answer.text for answer in answers) == MAX_STREAMS
+        assert not _is_refusal(await asked.get(f"{url}/events"))

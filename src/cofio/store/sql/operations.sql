@@ -9,6 +9,11 @@ VALUES (:operation_id, :position, :title, 'pending', :payload);
 -- name: operation^
 SELECT * FROM operations WHERE operation_id = :operation_id AND (:project IS NULL OR project = :project);
 
+-- name: operation_progress^
+-- Without results and payloads: so much is asked again and again.
+SELECT started_at, finished_at, count(position) AS total, count(position) FILTER (WHERE status <> 'pending') AS done
+FROM operations LEFT JOIN operation_meetings USING (operation_id) WHERE operation_id = :operation_id GROUP BY operation_id;
+
 -- name: operation_meetings
 SELECT position, title, status, result FROM operation_meetings WHERE operation_id = :operation_id ORDER BY position;
 
