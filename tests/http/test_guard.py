@@ -17,11 +17,12 @@ from keyed import header, keyed
 
 from cofio.access.callers import Permission
 from cofio.access.gate import open_gate
-from cofio.access.keys import create_key, keys_path, read_keys, revoke_key
+from cofio.access.keys import PREFIX, REFRESH_S, create_key, keys_path, read_keys, revoke_key
 from cofio.errors import InvalidSettings
 from cofio.http.guard import NEEDED, OPEN, needed_for
 from cofio.runtime import open_runtime
 from cofio.settings import Settings
+from cofio.store.exports import CHUNK_BYTES
 
 QUERY: Final = "/api/v2/query"
 NO_ID: Final = "00000000-0000-0000-0000-000000000000"
@@ -184,6 +185,36 @@ async def test_a_stream_of_events_ends_when_its_key_is_revoked(tmp_path: Path) -
         left = (await asked.get(url, headers=other)).json()
     assert "event: finished" not in told
     assert left["finished_at"] is None, "the batch was done before the stream could end"
+
+
+async def test_an_export_ends_without_its_last_line_when_its_key_is_revoked(tmp_path: Path) -> None:
+    async with keyed(tmp_path) as (asked, chosen, headers):
+        said = "\n".join(f"Nora: Hangar {i} needs roof number {i}." for i in range(300))
+        stored = await asked.post("/ingest", json={**MEETING, "transcript": said}, headers=headers["ingest"])
+        assert stored.status_code == 200, stored.text
+        whole = (await asked.get("/admin/export", headers=headers["admin"])).content
+        assert json.loads(whole.splitlines()[-1])["kind"] == "end"
+        assert len(whole) > 4 * CHUNK_BYTES
+        transport = asked._transport
+        assert isinstance(transport, httpx.ASGITransport)
+        key_id = headers["admin"]["X-API-Key"].removeprefix(PREFIX).partition("_")[0]
+
+        async def revoking(scope: Any, receive: Any, send: Any) -> None:
+            async def send_and_revoke(message: Any) -> None:
+                await send(message)
+                if message["type"] == "http.response.start":
+                    revoke_key(keys_path(chosen), key_id)
+                    await asyncio.sleep(4 * REFRESH_S)
+
+            await transport.app(scope, receive, send_and_revoke)
+
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(revoking), base_url="http://127.0.0.1"
+        ) as slow:
+            cut = await slow.get("/admin/export", headers=headers["admin"])
+        assert cut.status_code == 200
+        assert len(cut.content) < CHUNK_BYTES
+        assert b'"kind":"end"' not in cut.content
 
 
 async def test_a_large_body_is_not_read_before_the_key(tmp_path: Path) -> None:

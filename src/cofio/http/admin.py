@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator, Field, Strict
+from starlette.concurrency import iterate_in_threadpool
 
 from cofio import backups, erasure, maintain, transfer
 from cofio.backups import Backup
@@ -17,9 +20,10 @@ from cofio.erasure import Erasure
 from cofio.errors import BackupUnderWay, MeetingsWaiting, NotFound, Unavailable
 from cofio.http.problems import InvalidRequest, MalformedBody, describe
 from cofio.http.schemas import Body, Name, whole
-from cofio.http.state import Actor, OpenRuntime
+from cofio.http.state import Actor, OpenRuntime, StillAdmitted
 from cofio.http.wire import answer
 from cofio.store.audit import AuditPage
+from cofio.store.exports import Export
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
@@ -160,7 +164,8 @@ class ExportRequest(Body):
     description=(
         "A line `export` with version, encoder and counts; then each `meeting` with its `episode`, `context`, `edge` and "
         "`mention` lines, then every `concept`; at last `end` with the number and the SHA-256 of the lines before it, so "
-        "that what was cut off is seen. It is of one state of the memory. `cofio import` takes it in elsewhere."
+        "that what was cut off is seen. It is of one state of the memory. `cofio import` takes it in elsewhere. When the key is revoked or expires, the lines "
+        "end, without `end`."
     ),
     response_class=StreamingResponse,
     responses={
@@ -169,8 +174,20 @@ class ExportRequest(Body):
     },
 )
 async def export(
-    runtime: OpenRuntime, actor: Actor, asked: Annotated[ExportRequest, Query()]
+    runtime: OpenRuntime,
+    actor: Actor,
+    asked: Annotated[ExportRequest, Query()],
+    still_admitted: StillAdmitted,
 ) -> StreamingResponse:
-    """The lines are made while they are sent."""
+    """The lines are made while they are sent, as long as the sender is let in."""
     opened = await asyncio.to_thread(transfer.open_export, runtime.settings, asked.project, actor=actor)
-    return StreamingResponse(opened.chunks(), media_type="application/x-ndjson")
+    return StreamingResponse(_while(still_admitted, opened), media_type="application/x-ndjson")
+
+
+async def _while(admitted: Callable[[], bool], export: Export) -> AsyncIterator[bytes]:
+    """The export's chunks until its end, or until the sender is no longer `admitted`."""
+    with contextlib.closing(export.chunks()) as chunks:
+        async for chunk in iterate_in_threadpool(chunks):
+            if not admitted():
+                return
+            yield chunk

@@ -13,7 +13,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final, TypeVar
@@ -143,7 +143,7 @@ class Export:
         connection.row_factory = sqlite3.Row
         return cls(connection, project)
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """The lines, whole, some at once."""
         digest, count, waiting, size = hashlib.sha256(), 0, list[bytes](), 0
         with contextlib.closing(self._connection):
