@@ -232,7 +232,7 @@ STORE_BYTES: Final = _reading(
 )
 DISK_FREE: Final = _reading("cofio_disk_free_bytes", "Bytes free where this folder lies.", "folder")
 DISK_SIZE: Final = _reading("cofio_disk_size_bytes", "Bytes of the file system of this folder.", "folder")
-BACKUPS: Final = _reading("cofio_backups", "Backups that can be read.")
+BACKUPS: Final = _reading("cofio_backups", "Backups in backup_dir, whether they can be read or not.")
 LAST_BACKUP: Final = _reading(
     "cofio_backup_last_success_timestamp_seconds",
     "When the newest backup that can be read was made, in seconds of the epoch; 0 if there is none.",
