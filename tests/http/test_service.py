@@ -286,6 +286,36 @@ def test_files_are_uploaded(service: httpx.Client) -> None:
     service.delete(f"/api/v2/meetings/{receipt['meeting_id']}")
 
 
+BAD_UPLOADS: list[tuple[list[tuple[str, bytes]], dict[str, str], str]] = [
+    ([("a.txt", b"Ann: hi"), ("b.txt", b"%PDF-1.7")], {}, "file.1.transcript"),
+    ([("a.txt", b"Ann: hi"), ("b.json", b"[" * 200)], {}, "file.1.transcript"),
+    ([("a.json", b"[" + b"[" * 200)], {"format": "turns_json"}, "transcript"),
+    ([("a.txt", b"%PDF-1.7")], {}, "transcript"),
+    ([("a" * 400 + ".txt", b"Ann: hi")], {}, "filename"),
+    ([("a.txt", b"Ann: hi"), ("b" * 400 + ".txt", b"Bob: hi")], {}, "file.1.filename"),
+    ([("a" * 400 + ".txt", b"Ann: hi")], {"title": "t" * 400}, "title"),
+    ([("a.txt", b"Ann: hi"), ("b.txt", b"Bob: hi")], {"series": "s" * 400}, "series"),
+    ([("a.txt", b"Ann: hi"), ("b.txt", b"Bob: hi")], {"format": "docx"}, "format"),
+    ([("a.txt", b"Ann: hi")], {"metadata": "{not json"}, "metadata"),
+    ([("a.txt", b"Ann: hi")], {"metadata": "[" * 100}, "metadata"),
+    (
+        [("a.txt", b"Ann: hi"), ("b.txt", b"Bob: hi")],
+        {"metadata": '{"a": "' + "x" * 20_000 + '"}'},
+        "metadata",
+    ),
+    ([("a.txt", b"Ann: hi")], {"participants": "\u200b," * 600}, "participants"),
+]
+
+
+@pytest.mark.parametrize(("files", "fields", "field"), BAD_UPLOADS)
+def test_of_an_upload_the_file_or_the_field_that_is_wrong_is_told(
+    service: httpx.Client, files: list[tuple[str, bytes]], fields: dict[str, str], field: str
+) -> None:
+    response = service.post("/ingest", files=[("file", file) for file in files], data=fields)
+    assert response.is_client_error, response.text
+    assert [error["field"] for error in response.json()["errors"]] == [field], response.text
+
+
 BAD: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("POST", "/api/v2/query", {"json": {"query": ""}}, 422, "query"),
     ("POST", "/api/v2/query", {"json": {"query": "x" * 1001}}, 422, "query"),

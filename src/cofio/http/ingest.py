@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -259,9 +260,13 @@ async def _read_form(form: FormData, max_file_bytes: int) -> tuple[list[_Upload]
     uploads: list[_Upload] = []
     fields: dict[str, str] = {}
     errors: list[FieldError] = []
+    files = sum(isinstance(value, UploadFile) for _, value in form.multi_items())
     for name, value in form.multi_items():
         if isinstance(value, UploadFile) and (value.size or 0) > max_file_bytes:
-            raise PartTooLarge(f"A file has {value.size} bytes; at most {max_file_bytes} are taken.")
+            raise PartTooLarge(
+                f"A file has {value.size} bytes; at most {max_file_bytes} are taken.",
+                field=f"file.{len(uploads)}" if files > 1 else "file",
+            )
         if isinstance(value, UploadFile) and name in _FILES:
             uploads.append(_Upload(name=value.filename or "", content=await value.read()))
         elif isinstance(value, str) and name in fields:
@@ -300,15 +305,36 @@ def _from_files(
     if "participants" in common:
         common["participants"] = [name for name in common["participants"].split(",") if name.strip()]
     if "metadata" in common:
-        common["metadata"] = _loads(common["metadata"].encode(), settings)
+        common["metadata"] = _loads(common["metadata"].encode(), settings, "metadata")
+    _check_items(common, settings)
     sources = []
-    for upload in uploads:
-        text, warnings = decode(upload.content)
-        asked = {"title": title_of(upload.name), **common, "transcript": text}
-        meeting = _meeting(_validated(MeetingRequest, asked), sender, "project")
-        _check_meeting(meeting, settings)
+    for index, upload in enumerate(uploads):
+        with _told_of_file(f"file.{index}." if len(uploads) > 1 else "", common):
+            text, warnings = decode(upload.content)
+            asked = {"title": title_of(upload.name), **common, "transcript": text}
+            meeting = _meeting(_validated(MeetingRequest, asked), sender, "project")
+            _check_meeting(meeting, settings)
         sources.append(SourceFile(meeting=meeting, warnings=tuple(warnings)))
     return sources
+
+
+@contextlib.contextmanager
+def _told_of_file(prefix: str, common: Mapping[str, Any]) -> Iterator[None]:
+    """What is refused inside names the file behind `prefix`, unless it is of the form's `common` fields."""
+
+    def place(field: str) -> str:
+        if field.partition(".")[0] in common:
+            return field
+        return f"{prefix}filename" if field == "title" else f"{prefix}{field}"
+
+    try:
+        yield
+    except InvalidRequest as refusal:
+        errors = [replace(error, field=place(error.field)) for error in refusal.errors]
+        raise type(refusal)(errors) from None
+    except InvalidInput as refusal:
+        refusal.field = refusal.field and place(refusal.field)
+        raise
 
 
 def _meeting(asked: MeetingRequest, sender: Caller, field: str) -> MeetingInput:
@@ -355,12 +381,13 @@ def _check_shape(text: bytes, settings: Settings, field: str | None = None) -> N
     check_json(text, max_depth=settings.max_json_depth, max_values=settings.max_json_values, field=field)
 
 
-def _loads(text: bytes, settings: Settings) -> Any:
-    _check_shape(text, settings)
+def _loads(text: bytes, settings: Settings, field: str | None = None) -> Any:
+    """The value of the JSON in the body, or in a `field` of a form."""
+    _check_shape(text, settings, field)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"The body is not valid JSON: {error}.") from error
+        raise MalformedBody(f"{field or 'The body'} is not valid JSON: {error}.", field=field) from error
 
 
 def _validated(model: type[Model], value: Any) -> Model:
