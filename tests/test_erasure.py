@@ -187,6 +187,75 @@ async def test_a_project_is_erased_to_the_last_byte_with_its_batches(runtime: Ru
         await erase_project(runtime, "zebrafinch")
 
 
+async def _fail(runtime: Runtime, *meetings: MeetingInput) -> str:
+    """The id of a batch whose meetings all failed."""
+    failed = await batches.submit(runtime, meetings)
+    working = asyncio.create_task(batches.work(runtime))
+    states = [state async for state in batches.watch(runtime, failed)]
+    working.cancel()
+    assert [item.status for item in states[-1].results] == ["failed"] * len(meetings)
+    return failed
+
+
+NO_FORMAT = "the xylograph is hidden"
+
+
+async def test_a_failed_meeting_of_a_batch_goes_with_its_project(runtime: Runtime) -> None:
+    folder = runtime.settings.data_dir
+    failed = await _fail(
+        runtime,
+        _meeting("Skiff", project="zebrafinch", transcript=NO_FORMAT),
+        _meeting("Dinghy", transcript=NO_FORMAT),
+    )
+    await _on_disk(runtime)
+    assert DATABASE_NAME in _bytes_hold(folder, "Skiff")
+    assert _bytes_hold(folder, "xylograph") == [], "a stored failure does not quote"
+    told = (await read_operation(runtime.database, failed)).results[0].error
+    assert told is not None
+    assert "Write turns as 'Name: text'" in str(told["detail"])
+
+    await erase_project(runtime, "zebrafinch")
+
+    assert await runtime.database.scrub()
+    for word in ("Skiff", "zebrafinch"):
+        assert _bytes_hold(folder, word) == [], word
+    left = (await read_operation(runtime.database, failed)).results
+    assert [item.title for item in left] == ["(deleted)", "Dinghy"]
+    assert [item.error and item.error["code"] for item in left] == ["unknown_format"] * 2
+    with pytest.raises(NotFound):
+        await erase_project(runtime, "zebrafinch")
+
+
+async def test_a_stored_failure_does_not_tell_what_the_recogniser_said(runtime: Runtime) -> None:
+    failed = await _fail(
+        runtime,
+        _meeting(
+            transcript='{"status": "error", "error": "no xylograph was heard"}', format="assemblyai_json"
+        ),
+    )
+    told = (await read_operation(runtime.database, failed)).results[0].error
+    assert told is not None
+    assert told["detail"] == "AssemblyAI reports a failed transcription."
+
+
+async def test_failures_of_1_0_0_are_erased_too(runtime: Runtime) -> None:
+    """They lie there without their project, and quote the transcript."""
+    failed = await _fail(runtime, _meeting("Skiff", transcript=NO_FORMAT))
+    await runtime.database.write(
+        sqlite3.Connection.execute,
+        "UPDATE operation_meetings SET payload = NULL, result = json_set(result, '$.detail', 'xylograph')",
+    )
+    await ingest(runtime, _meeting())
+    await erase_speaker(runtime, "Zelda Quux")
+    (left,) = (await read_operation(runtime.database, failed)).results
+    assert left.title == "Skiff"
+    assert left.error is not None
+    assert left.error["detail"] == left.error["title"]
+    await erase_project(runtime, "harbour")
+    (left,) = (await read_operation(runtime.database, failed)).results
+    assert left.title == "(deleted)"
+
+
 async def test_a_meeting_that_a_batch_is_just_ingesting_goes_with_its_project(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,7 +149,7 @@ async def _failed(runtime: Runtime, operation_id: str, pending: PendingMeeting, 
     result = {
         "code": error.code,
         "title": error.title(),
-        "detail": error.detail,
+        "detail": error.kept,
         "field": error.field,
     }
     await operations.settle_meeting(

@@ -110,6 +110,7 @@ async def erase_speaker(
         raise MeetingsWaiting(
             f"{waiting} meetings that name this speaker wait to be ingested; try again when their batches are done."
         )
+    await erasure.forget_quotes(runtime.database)
     before = await _counts(runtime)
     removed: list[str] = []
     sample: list[Float32s] = []

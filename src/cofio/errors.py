@@ -10,14 +10,17 @@ MAKE_ROOM: Final = "Nothing of this request was stored; what was stored before i
 class CofioError(Exception):
     """Something cofio refuses or cannot do.
 
-    `detail` says what happened and what mends it; `field` names the offending input, if there is one.
-    A class's docstring is its title.
+    `detail` says what happened and what mends it; `field` names the offending input, if there is one. `kept` is the
+    detail as it may be stored: without what it quotes of what somebody said. A class's docstring is its title.
     """
 
     code: ClassVar[str] = "error"
 
-    def __init__(self, detail: str | None = None, *, field: str | None = None) -> None:
+    def __init__(
+        self, detail: str | None = None, *, field: str | None = None, kept: str | None = None
+    ) -> None:
         self.detail = detail or self.title()
+        self.kept = kept or self.detail
         self.field = field
         super().__init__(self.detail)
 

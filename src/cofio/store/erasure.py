@@ -45,7 +45,8 @@ async def delete_project(database: Database, project: str, *, actor: str) -> Era
 def _delete_project(connection: sqlite3.Connection, project: str, actor: str) -> Erased:
     meetings = list(queries.meetings_of_project(connection, project=project))
     waiting = int(queries.count_waiting_meetings(connection, project=project))
-    if not meetings and not waiting:
+    failed = int(queries.count_failed_meetings(connection, project=project))
+    if not meetings and not waiting and not failed:
         raise NotFound("There is no project of this name.", field="project")
     memories = list(queries.memory_ids_of_project(connection, project=project))
     edges = int(queries.count_edges_of_project(connection, project=project))
@@ -54,6 +55,7 @@ def _delete_project(connection: sqlite3.Connection, project: str, actor: str) ->
     queries.delete_mentions_of_project(connection, project=project)
     queries.delete_memories_of_project(connection, project=project)
     queries.delete_meetings_of_project(connection, project=project)
+    queries.forget_failed_meetings(connection, project=project)
     queries.withdraw_waiting_meetings(connection, project=project, result=orjson.dumps(WITHDRAWN).decode())
     queries.forget_owner_of_operations(connection, project=project)
     for row in meetings:
@@ -83,6 +85,11 @@ WITHDRAWN = {
     "detail": "Its project was erased.",
     "field": None,
 }
+
+
+async def forget_quotes(database: Database) -> None:
+    """No failure of a batch's meeting quotes what its transcript said."""
+    await database.write(queries.forget_quoting_failures)
 
 
 def owe_purge(connection: sqlite3.Connection) -> None:

@@ -114,7 +114,8 @@ async def settle_meeting(
 ) -> bool:
     """One meeting of the operation has its result, and its text is no longer kept in the operation.
 
-    Returns False, and nothing is changed, if it was taken out of the operation meanwhile.
+    `result` must quote nothing of what was said: nobody looks for it there. Of a meeting that failed, title and project
+    are kept. Returns False, and nothing is changed, if it was taken out of the operation meanwhile.
     """
     settled = await database.write(
         queries.settle_operation_meeting,

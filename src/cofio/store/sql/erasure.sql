@@ -45,12 +45,26 @@ DELETE FROM meetings WHERE project = :project;
 UPDATE operation_meetings SET status = 'failed', payload = NULL, title = '(deleted)', result = :result
 WHERE status = 'pending' AND payload ->> 'project' = :project;
 
+-- name: forget_failed_meetings!
+-- Failures that 1.0.0 stored do not tell their project: they count as being of any.
+UPDATE operation_meetings
+SET title = '(deleted)', payload = NULL, result = json_set(result, '$.detail', result ->> 'title')
+WHERE status = 'failed' AND (payload ->> 'project' = :project OR payload IS NULL AND title <> '(deleted)');
+
+-- name: forget_quoting_failures!
+-- Failures that 1.0.0 stored, without a project, may quote the transcript.
+UPDATE operation_meetings SET result = json_set(result, '$.detail', result ->> 'title')
+WHERE status = 'failed' AND payload IS NULL AND result ->> 'code' IN ('unknown_format', 'unreadable_transcript');
+
 -- name: forget_owner_of_operations!
 -- The name of an erased project is not kept as the one that a batch's sender was bound to.
 UPDATE operations SET project = NULL WHERE project = :project;
 
 -- name: count_waiting_meetings$
 SELECT count(*) FROM operation_meetings WHERE status = 'pending' AND payload ->> 'project' = :project;
+
+-- name: count_failed_meetings$
+SELECT count(*) FROM operation_meetings WHERE status = 'failed' AND payload ->> 'project' = :project;
 
 -- name: count_waiting_that_name$
 -- Meetings that batches still hold, in whose text or list of participants the name occurs.

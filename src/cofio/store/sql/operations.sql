@@ -37,7 +37,9 @@ SELECT position, payload FROM operation_meetings
 WHERE operation_id = :operation_id AND status = 'pending' ORDER BY position LIMIT 1;
 
 -- name: settle_operation_meeting^
-UPDATE operation_meetings SET status = :status, result = :result, meeting_id = :meeting_id, payload = NULL
+-- Of one that failed the project stays: it has no meeting by which the erasure of its project could find its title.
+UPDATE operation_meetings SET status = :status, result = :result, meeting_id = :meeting_id,
+    payload = iif(:status = 'failed', json_object('project', payload ->> 'project'), NULL)
 WHERE operation_id = :operation_id AND position = :position AND status = 'pending'
 RETURNING position;
 

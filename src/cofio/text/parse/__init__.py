@@ -89,10 +89,14 @@ def parse_transcript(raw: str | bytes, *, format: str | None = None) -> Transcri
                 field="transcript",
             )
     if chosen is None:
+        known = (
+            f"begins none of the known formats: {', '.join(FORMATS)}. Write turns as 'Name: text', one a line, or name the "
+            "format in `format`."
+        )
         raise UnknownFormat(
-            f"The transcript's first line, {quoted(text.strip().split(chr(10), 1)[0])}, begins none of the known formats: "
-            f"{', '.join(FORMATS)}. Write turns as 'Name: text', one a line, or name the format in `format`.",
+            f"The transcript's first line, {quoted(text.strip().split(chr(10), 1)[0])}, {known}",
             field="transcript",
+            kept=f"The transcript's first line {known}",
         )
     try:
         reading, utterances = _read(text, chosen)

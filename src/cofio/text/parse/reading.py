@@ -24,9 +24,9 @@ class Reading:
     warnings: tuple[str, ...] = ()
 
 
-def unreadable(detail: str) -> UnreadableTranscript:
-    """The refusal of a transcript, with the field that names it."""
-    return UnreadableTranscript(detail, field="transcript")
+def unreadable(detail: str, *, kept: str | None = None) -> UnreadableTranscript:
+    """The refusal of a transcript, with the field that names it. A `detail` that quotes is `kept` without the quote."""
+    return UnreadableTranscript(detail, field="transcript", kept=kept)
 
 
 class Warnings:

@@ -105,7 +105,8 @@ def read_assemblyai(text: str) -> Reading:
     warnings = Warnings()
     if top.get("status") == "error":
         raise unreadable(
-            f"AssemblyAI reports a failed transcription: {string(top.get('error')) or 'no reason given'}."
+            f"AssemblyAI reports a failed transcription: {string(top.get('error')) or 'no reason given'}.",
+            kept="AssemblyAI reports a failed transcription.",
         )
     utterances: list[Utterance] = []
     for entry in map(mapping, items(top.get("utterances"))):
