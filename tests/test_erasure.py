@@ -290,6 +290,45 @@ async def test_a_speaker_whose_words_wait_in_a_batch_is_not_erased_in_part(runti
         await erase_speaker(runtime, "zelda QUUX", project="other")
 
 
+async def test_a_speaker_who_waits_is_found_however_the_name_is_written(runtime: Runtime) -> None:
+    await ingest(runtime, _meeting("Stored", transcript="Zoë Quux: We sail."))
+    who = [
+        "ZOË QUUX: We row.",
+        "Zoe\u0308  Quux: We row.",
+        "WEBVTT\n\n00:01.000 --> 00:02.000\n<v.loud Zo&euml; Quux>We row.</v>",
+        '[{"speaker": "Zo\\u00eb Quux", "text": "We row."}]',
+    ]
+    waiting = [_meeting(f"Waits {i}", transcript=transcript) for i, transcript in enumerate(who)]
+    waiting.append(_meeting("Silent", transcript="Ann Moe: We row.", participants=("ZOE\u0308 QUUX",)))
+    await batches.submit(runtime, waiting)
+    await batches.submit(
+        runtime,
+        [
+            _meeting("Mentioned", transcript="Ann Moe: Zoë Quux will row."),
+            _meeting("Fails", transcript="Zoë Quux"),
+            _meeting("Elsewhere", transcript=who[0], project="other"),
+        ],
+    )
+    with pytest.raises(MeetingsWaiting, match="5 meetings"):
+        await erase_speaker(runtime, "zoë quux", project="harbour")
+    with pytest.raises(MeetingsWaiting, match="6 meetings"):
+        await erase_speaker(runtime, "zoë quux")
+
+
+async def test_where_a_name_is_still_found_counts_in_every_script(runtime: Runtime) -> None:
+    await ingest(runtime, _meeting(transcript="Zoë Quux: We sail.\nAnn Moe: ZOË QUUX sails, not I."))
+    for title, metadata in (
+        ("About ZOË QUUX", {}),
+        ("Value", {"by": ["Zoe\u0308  Quux"]}),
+        ("Key", {"ZOË QUUX": 1}),
+        ("Nobody", {"by": "Ann", "seat": None}),
+    ):
+        await ingest(runtime, _meeting(title, transcript="Ann Moe: We row.", metadata=metadata))
+    named = (await erase_speaker(runtime, "zoë quux")).still_named
+    assert named is not None
+    assert (named.utterances, named.meetings) == (1, 3)
+
+
 async def test_a_deleted_meeting_leaves_no_byte_even_while_a_backup_reads(runtime: Runtime) -> None:
     folder = runtime.settings.data_dir
     await ingest(runtime, meeting(1))
@@ -375,7 +414,10 @@ async def test_erasures_over_http(runtime: Runtime) -> None:
         after = await service.post("/api/v2/query", json=question)
         assert after.headers["X-Cofio-Cache"] == "miss"
         assert "boathouse" not in after.text
-        for path in ("/admin/speakers/nobody", "/admin/projects/none"):
+        await ingest(runtime, _meeting("Café", transcript="Zoë Fay: We row.\nAnn Moe: Yes.", project="café"))
+        for path in ("/admin/speakers/Zoe%CC%88%20%20FAY", "/admin/projects/%20cafe%CC%81"):
+            assert (await service.delete(path)).status_code == 200, path
+        for path in ("/admin/speakers/nobody", "/admin/speakers/%20", "/admin/projects/none"):
             missing = await service.delete(path)
             assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
         audit = (await service.get("/admin/audit", params={"limit": 1})).json()

@@ -15,7 +15,7 @@ import numpy as np
 
 from cofio import backups
 from cofio.data_dir import backup_dir
-from cofio.errors import MeetingsWaiting, NotFound, VectorStoreUnavailable
+from cofio.errors import CofioError, MeetingsWaiting, NotFound, VectorStoreUnavailable
 from cofio.ingest import content_hash_of, memories_of
 from cofio.query import recall
 from cofio.records import (
@@ -32,10 +32,12 @@ from cofio.runtime import Runtime
 from cofio.store import erasure
 from cofio.store.audit import LOCAL, add_entry
 from cofio.store.database import queries
-from cofio.store.erasure import StillNamed
+from cofio.store.erasure import StillNamed, WaitingMeeting
 from cofio.store.meetings import KeptMeeting, delete_meeting, kept_meeting, save_meeting
 from cofio.store.pseudonyms import in_pseudonyms, pseudonym
 from cofio.telemetry.stages import Stages
+from cofio.text.clean import clean_text, plain_text
+from cofio.text.parse import parse_transcript
 
 # Whoever erases waits so long for the index's files to be rid of it; more is done behind the answer.
 PURGE_WAIT_S: Final = 30.0
@@ -80,6 +82,7 @@ class Erasure:
 
 async def erase_project(runtime: Runtime, project: str, *, actor: str = LOCAL) -> Erasure:
     """The project is gone, with what batches still hold of it; raises `NotFound` if there is none of this name."""
+    project = plain_text(project)
     before = await _counts(runtime)
     erased = await erasure.delete_project(runtime.database, project, actor=actor)
     proof = await _prove(runtime, erased.memories, np.empty((0, VECTOR_DIMENSIONS), np.float32),
@@ -100,15 +103,19 @@ async def erase_project(runtime: Runtime, project: str, *, actor: str = LOCAL) -
 async def erase_speaker(
     runtime: Runtime, name: str, *, project: str | None = None, actor: str = LOCAL
 ) -> Erasure:
-    """Nothing that somebody of this name said is left, nor that they took part; capitals do not matter.
+    """Nothing that somebody of this name said is left, nor that they took part; the name is cleaned, and capitals do not matter.
 
     Without `project`, of all projects. Each meeting is a transaction of its own: what interrupts this leaves whole
     meetings, and erasing again does the rest. Raises `NotFound` if nobody of this name spoke or took part, and
-    `MeetingsWaiting` while a batch holds meetings that name them.
+    `MeetingsWaiting` while a batch holds meetings in which they do.
     """
-    if waiting := await erasure.waiting_that_name(runtime.database, name, project):
+    name, project = clean_text(name), project if project is None else plain_text(project)
+    waiting = 0
+    async for one in erasure.waiting_meetings(runtime.database, project):
+        waiting += await asyncio.to_thread(_is_in, one, name)
+    if waiting:
         raise MeetingsWaiting(
-            f"{waiting} meetings that name this speaker wait to be ingested; try again when their batches are done."
+            f"{waiting} meetings of this speaker wait to be ingested; try again when their batches are done."
         )
     await erasure.forget_quotes(runtime.database)
     before = await _counts(runtime)
@@ -272,6 +279,15 @@ async def _told(
 async def _counts(runtime: Runtime) -> Mapping[str, int]:
     counts = await runtime.database.counts()
     return {**{level.label: counts[level.label.lower()] for level in Level}, "edges": counts["edges"]}
+
+
+def _is_in(meeting: WaitingMeeting, name: str) -> bool:
+    """Whether somebody of this name will speak or have taken part in the meeting when it is ingested."""
+    try:
+        transcript = parse_transcript(meeting.transcript, format=meeting.format)
+    except CofioError:  # then it will fail, and nothing of it be remembered
+        return False
+    return any(_is(clean_text(one), name) for one in (*meeting.participants, *transcript.participants))
 
 
 def _is(somebody: str | None, name: str) -> bool:

@@ -24,6 +24,7 @@ from aiosql.adapters.sqlite3 import SQLite3Adapter
 from cofio.errors import MAKE_ROOM, StorageFull, StoreBusy, StoreTooNew, StoreUnavailable, Unavailable
 from cofio.store.archives import write_archive
 from cofio.store.clock import now
+from cofio.text.clean import folded
 from cofio.threads import run_in
 
 P = ParamSpec("P")
@@ -321,7 +322,13 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.executescript(_PRAGMAS)
+    # SQLite's own `lower` knows the letters of English alone.
+    connection.create_function("folded", 1, _folded, deterministic=True)
     return connection
+
+
+def _folded(value: object) -> str | None:
+    return None if value is None else folded(str(value))
 
 
 def _migrate(path: Path, backups: Path) -> None:

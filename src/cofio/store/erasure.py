@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -13,6 +13,7 @@ from cofio.records import Level
 from cofio.store.audit import add_entry
 from cofio.store.database import PURGE_OWED, Database, queries
 from cofio.store.pseudonyms import pseudonym
+from cofio.text.clean import folded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,15 +117,29 @@ async def meetings_of_speaker(database: Database, name: str, project: str | None
     return tuple(sorted(found))
 
 
-async def waiting_that_name(database: Database, name: str, project: str | None) -> int:
-    """How many meetings that batches have yet to ingest mention the name."""
-    rows = await database.rows(queries.count_waiting_that_name, name=name, project=project)
-    return int(rows[0][0])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingMeeting:
+    """What a meeting that a batch has yet to ingest tells of who is in it, as it was sent."""
+
+    transcript: str
+    format: str | None
+    participants: tuple[str, ...]
+
+
+async def waiting_meetings(database: Database, project: str | None) -> AsyncIterator[WaitingMeeting]:
+    """The meetings that batches have yet to ingest, one at a time: each may be large."""
+    for place in await database.rows(queries.waiting_meetings, project=project):
+        for row in await database.rows(queries.waiting_meeting, **dict(place)):
+            yield WaitingMeeting(
+                transcript=row["transcript"],
+                format=row["format"],
+                participants=tuple(orjson.loads(row["participants"])),
+            )
 
 
 async def still_named(database: Database, name: str, project: str | None) -> StillNamed:
     """Where the name occurs in what is left."""
-    (row,) = await database.rows(queries.still_named, name=name, project=project)
+    (row,) = await database.rows(queries.still_named, name=folded(name), project=project)
     return StillNamed(utterances=row["utterances"], concepts=row["concepts"], meetings=row["meetings"])
 
 

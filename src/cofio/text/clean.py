@@ -97,6 +97,11 @@ def plain_text(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
+def folded(text: str) -> str:
+    """What texts have in common that a reader takes for the same: cleaned, and without the difference of capitals."""
+    return clean_text(text).casefold()
+
+
 def _without_tags(text: str) -> str:
     text = _BARE_INLINE.sub("", _without_comments(text))
     if not _TAG.search(text):

@@ -66,11 +66,15 @@ SELECT count(*) FROM operation_meetings WHERE status = 'pending' AND payload ->>
 -- name: count_failed_meetings$
 SELECT count(*) FROM operation_meetings WHERE status = 'failed' AND payload ->> 'project' = :project;
 
--- name: count_waiting_that_name$
--- Meetings that batches still hold, in whose text or list of participants the name occurs.
-SELECT count(*) FROM operation_meetings
-WHERE status = 'pending' AND (:project IS NULL OR payload ->> 'project' = :project)
-  AND (instr(lower(payload ->> 'transcript'), lower(:name)) OR instr(lower(payload ->> 'participants'), lower(:name)));
+-- name: waiting_meetings
+-- Where the meetings are that batches have yet to ingest.
+SELECT operation_id, position FROM operation_meetings
+WHERE status = 'pending' AND (:project IS NULL OR payload ->> 'project' = :project);
+
+-- name: waiting_meeting
+-- Who is in a meeting that waits, as far as it can be told before it is read; nothing if it does not wait any more.
+SELECT payload ->> 'transcript' AS transcript, payload ->> 'format' AS format, payload ->> 'participants' AS participants
+FROM operation_meetings WHERE operation_id = :operation_id AND position = :position AND status = 'pending';
 
 -- name: forget_warnings_in_operations!
 -- What the reading of a transcript remarked may quote it.
@@ -82,11 +86,13 @@ SELECT EXISTS (SELECT 1 FROM meetings WHERE project = :project)
        AND (:series IS NULL OR EXISTS (SELECT 1 FROM meetings WHERE series = :series)) AS in_use;
 
 -- name: still_named^
--- Where a name occurs in what others said, and in what was written about meetings.
+-- Where a name, folded, occurs in what others said, and in what was written about meetings.
 SELECT
     (SELECT count(*) FROM memories WHERE level = 2 AND (:project IS NULL OR project = :project)
-        AND instr(lower(content), lower(:name))) AS utterances,
+        AND instr(folded(content), :name)) AS utterances,
     (SELECT count(*) FROM memories WHERE level = 0 AND (:project IS NULL OR project = :project)
-        AND instr(lower(content), lower(:name))) AS concepts,
+        AND instr(folded(content), :name)) AS concepts,
     (SELECT count(*) FROM meetings WHERE (:project IS NULL OR project = :project)
-        AND instr(lower(title || ' ' || metadata), lower(:name))) AS meetings;
+        AND (instr(folded(title), :name)
+             OR EXISTS (SELECT 1 FROM json_tree(metadata) WHERE instr(folded(key), :name) OR instr(folded(atom), :name))))
+        AS meetings;
