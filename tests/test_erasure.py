@@ -329,6 +329,19 @@ async def test_where_a_name_is_still_found_counts_in_every_script(runtime: Runti
     assert (named.utterances, named.meetings) == (1, 3)
 
 
+async def test_an_erasure_is_told_though_its_question_finds_no_place(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "store", max_query_wait_s=0.1)
+    async with open_runtime(settings, HashEncoder()) as runtime, contextlib.AsyncExitStack() as others:
+        await ingest(runtime, _meeting())
+        for _ in range(runtime.recalls.at_once):
+            await others.enter_async_context(runtime.recalls.place())
+        erased = await erase_project(runtime, "harbour")
+        assert erased.proof.search is None
+        assert erased.proof.found == 0
+        entry = (await list_audit(runtime, limit=1)).entries[0]
+        assert (entry.entry, entry.action) == (erased.audit_entry, "project_erased")
+
+
 async def test_a_deleted_meeting_leaves_no_byte_even_while_a_backup_reads(runtime: Runtime) -> None:
     folder = runtime.settings.data_dir
     await ingest(runtime, meeting(1))

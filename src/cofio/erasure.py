@@ -15,7 +15,14 @@ import numpy as np
 
 from cofio import backups
 from cofio.data_dir import backup_dir
-from cofio.errors import CofioError, MeetingsWaiting, NotFound, VectorStoreUnavailable
+from cofio.errors import (
+    CofioError,
+    MeetingsWaiting,
+    NotFound,
+    Overloaded,
+    Unavailable,
+    VectorStoreUnavailable,
+)
 from cofio.ingest import content_hash_of, memories_of
 from cofio.query import recall
 from cofio.records import (
@@ -50,16 +57,23 @@ class Proof:
     """What was found when all that was erased was looked for again: zeros.
 
     `database` counts rows, `graph` and `index` the erased memories that are still in them (None where the vector store
-    does not answer: it is told later), `search` the results of a question for what was erased. `log_empty`: SQLite's log holds nothing of it, nor do answers that workers share; `index_purged`: nor do the files of the
-    vector index, not even as deleted points. One that is false is being seen to, or, on a vector server, left to it.
+    does not answer: it is told later), `search` the results of a question for what was erased (None where too many others
+    waited for it to be asked). `log_empty`: SQLite's log holds nothing of it, nor do answers that workers share;
+    `index_purged`: nor do the files of the vector index, not even as deleted points. One that is false is being seen to,
+    or, on a vector server, left to it.
     """
 
     database: int
     graph: int
     index: int | None
-    search: int
+    search: int | None
     log_empty: bool
     index_purged: bool
+
+    @property
+    def found(self) -> int:
+        """How much was found in all places together that could be looked at."""
+        return self.database + self.graph + (self.index or 0) + (self.search or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,13 +220,11 @@ async def _prove(
     graph = runtime.live.current
     in_graph = int((graph.rows_by_id.find(list(removed)) >= 0).sum()) if removed else 0
     in_index = await _found_in_index(runtime, frozenset(removed), vectors, filters)
-    answer = await recall(runtime, Question(query=name[:1000], filters=filters))
-    found = [*(m for level in ("L1", "L2") for m in answer.direct_results[level]), *answer.activated_memories]
     return Proof(
         database=len(rows),
         graph=in_graph,
         index=in_index,
-        search=len(found),
+        search=await _found_by_question(runtime, Question(query=name[:1000], filters=filters)),
         log_empty=log_empty,
         index_purged=await runtime.purge_within(PURGE_WAIT_S),
     )
@@ -236,6 +248,16 @@ async def _found_in_index(
     return found
 
 
+async def _found_by_question(runtime: Runtime, question: Question) -> int | None:
+    """How many results the question has; None if it could not be asked now: what is erased must be told all the same."""
+    try:
+        answer = await recall(runtime, question)
+    except (Overloaded, Unavailable):
+        return None
+    direct = [memory for level in ("L1", "L2") for memory in answer.direct_results[level]]
+    return len(direct) + len(answer.activated_memories)
+
+
 async def _told(
     runtime: Runtime,
     before: Mapping[str, int],
@@ -252,13 +274,12 @@ async def _told(
     after = await _counts(runtime)
     removed = {level.label: max(before[level.label] - after[level.label], 0) for level in Level}
     edges = max(before["edges"] - after["edges"], 0)
-    found = proof.database + proof.graph + (proof.index or 0) + proof.search
     details = {
         "meetings_deleted": meetings_deleted,
         "meetings_changed": meetings_changed,
         **removed,
         "edges": edges,
-        "found_again": found,
+        "found_again": proof.found,
     }
     entry = await runtime.database.write(
         add_entry, actor=actor, action=action, subject=subject, details=details

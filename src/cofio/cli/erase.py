@@ -94,12 +94,15 @@ def project(
 def _show(erased: Erasure) -> None:
     removed = ", ".join(f"{count} {level}" for level, count in erased.removed_memories.items())
     proof = erased.proof
-    found = proof.database + proof.graph + (proof.index or 0) + proof.search
     lines = [
         f"Erased: {erased.meetings_deleted} meetings whole, {erased.meetings_changed} in part; {removed}, "
         f"{erased.removed_edges} edges.",
-        f"Looked for again in the database, the graph, the vector index and by a question: {found} found.",
+        f"Looked for again in the database, the graph, the vector index and by a question: {proof.found} found.",
     ]
+    if proof.index is None:
+        lines.append("The vector index does not answer now: nothing was looked for in it.")
+    if proof.search is None:
+        lines.append("Too many others asked: no question was asked.")
     if (named := erased.still_named) is not None and (named.utterances or named.concepts or named.meetings):
         lines.append(
             f"The name is still in {named.utterances} utterances of others, {named.concepts} concepts, and the titles or "
@@ -109,5 +112,5 @@ def _show(erased: Erasure) -> None:
         lines.append(f"{len(erased.older_backups)} older backups may still hold it.")
     for line in lines:
         out.print(line, highlight=False, soft_wrap=True)
-    if found:
+    if proof.found:
         raise typer.Exit(SOME_FAILED)
