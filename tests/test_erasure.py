@@ -342,6 +342,42 @@ async def test_an_erasure_is_told_though_its_question_finds_no_place(tmp_path: P
         assert (entry.entry, entry.action) == (erased.audit_entry, "project_erased")
 
 
+async def test_an_erasure_tells_what_it_removed_whatever_is_ingested_meanwhile(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ingest(runtime, _meeting("First"))
+    await ingest(runtime, _meeting("Second"))
+    await ingest(runtime, _meeting("Alone", transcript="Zelda Quux: My xylograph is mine alone."))
+    # The real one, and what others may well do while it takes its seconds.
+    purge_within = Runtime.purge_within
+
+    async def busy(self: Runtime, wait_s: float) -> bool:
+        for i in range(10, 14):
+            await ingest(self, meeting(i))
+        return await purge_within(self, wait_s)
+
+    before = await runtime.database.counts()
+    monkeypatch.setattr(Runtime, "purge_within", busy)
+    speaker = await erase_speaker(runtime, "Zelda Quux")
+    monkeypatch.setattr(Runtime, "purge_within", purge_within)
+    for i in range(10, 14):
+        await delete_meeting(runtime, (await ingest(runtime, meeting(i))).meeting_id)
+    between = await runtime.database.counts()
+    assert speaker.removed_memories["L2"] == 5
+    monkeypatch.setattr(Runtime, "purge_within", busy)
+    project = await erase_project(runtime, "harbour")
+    assert project.removed_memories["L2"] == 4
+    for erased, earlier, later in (
+        (speaker, before, between),
+        (project, between, dict.fromkeys(between, 0)),
+    ):
+        removed = {level: earlier[level.lower()] - later[level.lower()] for level in ("L0", "L1", "L2")}
+        assert erased.removed_memories == removed
+        assert erased.removed_edges == earlier["edges"] - later["edges"]
+    audit = (await list_audit(runtime, limit=1)).entries[0]
+    assert audit.details["edges"] == project.removed_edges
+
+
 async def test_a_deleted_meeting_leaves_no_byte_even_while_a_backup_reads(runtime: Runtime) -> None:
     folder = runtime.settings.data_dir
     await ingest(runtime, meeting(1))

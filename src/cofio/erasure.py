@@ -29,6 +29,7 @@ from cofio.records import (
     FEATURE_DIMENSIONS,
     SEMANTIC_DIMENSIONS,
     VECTOR_DIMENSIONS,
+    Deletion,
     Filters,
     Float32s,
     Level,
@@ -40,7 +41,7 @@ from cofio.store import erasure
 from cofio.store.audit import LOCAL, add_entry
 from cofio.store.database import queries
 from cofio.store.erasure import StillNamed, WaitingMeeting
-from cofio.store.meetings import KeptMeeting, delete_meeting, kept_meeting, save_meeting
+from cofio.store.meetings import KeptMeeting, delete_meeting, kept_meeting, save_what_is_left
 from cofio.store.pseudonyms import in_pseudonyms, pseudonym
 from cofio.telemetry.stages import Stages
 from cofio.text.clean import clean_text, plain_text
@@ -97,18 +98,18 @@ class Erasure:
 async def erase_project(runtime: Runtime, project: str, *, actor: str = LOCAL) -> Erasure:
     """The project is gone, with what batches still hold of it; raises `NotFound` if there is none of this name."""
     project = plain_text(project)
-    before = await _counts(runtime)
     erased = await erasure.delete_project(runtime.database, project, actor=actor)
     proof = await _prove(runtime, erased.memories, np.empty((0, VECTOR_DIMENSIONS), np.float32),
                          Filters(project=(project,)), project)  # fmt: skip
     return await _told(
         runtime,
-        before,
         actor=actor,
         action="project_erased",
         subject=pseudonym(project),
         meetings_deleted=len(erased.meetings),
         meetings_changed=0,
+        removed_memories=erased.removed_memories,
+        removed_edges=erased.removed_edges,
         still_named=None,
         proof=proof,
     )
@@ -132,8 +133,8 @@ async def erase_speaker(
             f"{waiting} meetings of this speaker wait to be ingested; try again when their batches are done."
         )
     await erasure.forget_quotes(runtime.database)
-    before = await _counts(runtime)
     removed: list[str] = []
+    taken: list[Deletion] = []
     sample: list[Float32s] = []
     spellings = {name}
     deleted = changed = 0
@@ -150,13 +151,14 @@ async def erase_speaker(
             removed += [meeting.ids[i] for i in said]
             sample += [meeting.vectors[i] for i in said[: SAMPLED - len(sample)]]
             if len(said) == len(meeting.episodes):
-                await delete_meeting(
+                deletion = await delete_meeting(
                     runtime.database, meeting.record.meeting_id, actor=actor, action="erase_speaker"
                 )
                 deleted += 1
             else:
-                await _save_without(runtime, meeting, name, actor)
+                deletion = await _save_without(runtime, meeting, name, actor)
                 changed += 1
+            taken.append(deletion)
     if not deleted and not changed:
         raise NotFound("Nobody of this name spoke or took part in a meeting.", field="name")
     where = Filters(speaker=tuple(sorted(spellings)), project=() if project is None else (project,))
@@ -166,19 +168,23 @@ async def erase_speaker(
     left = await erasure.meetings_of_speaker(runtime.database, name, project)
     return await _told(
         runtime,
-        before,
         actor=actor,
         action="speaker_erased",
         subject=pseudonym(name.casefold()),
         meetings_deleted=deleted,
         meetings_changed=changed,
+        # A meeting that was made again may be in more segments, or have more edges, than before.
+        removed_memories={
+            level.label: max(sum(one.removed_memories[level.label] for one in taken), 0) for level in Level
+        },
+        removed_edges=max(sum(one.removed_edges for one in taken), 0),
         still_named=await erasure.still_named(runtime.database, name, project),
         proof=replace(proof, database=proof.database + len(left)),
     )
 
 
-async def _save_without(runtime: Runtime, meeting: KeptMeeting, name: str, actor: str) -> None:
-    """The meeting is made again from what everybody else said in it."""
+async def _save_without(runtime: Runtime, meeting: KeptMeeting, name: str, actor: str) -> Deletion:
+    """The meeting is made again from what everybody else said in it; returns what it and its concepts lost by that."""
     kept = [i for i, episode in enumerate(meeting.episodes) if not _is(episode.speaker, name)]
     record = replace(
         meeting.record,
@@ -208,7 +214,7 @@ async def _save_without(runtime: Runtime, meeting: KeptMeeting, name: str, actor
         stages=Stages("ingest"),
     )
     record = replace(record, content_hash=content_hash_of(given, episodes))
-    await save_meeting(runtime.database, record, memories, erased_by=actor)
+    return await save_what_is_left(runtime.database, record, memories, actor=actor)
 
 
 async def _prove(
@@ -260,25 +266,23 @@ async def _found_by_question(runtime: Runtime, question: Question) -> int | None
 
 async def _told(
     runtime: Runtime,
-    before: Mapping[str, int],
     *,
     actor: str,
     action: str,
     subject: str,
     meetings_deleted: int,
     meetings_changed: int,
+    removed_memories: Mapping[str, int],
+    removed_edges: int,
     still_named: StillNamed | None,
     proof: Proof,
 ) -> Erasure:
     """The erasure as a whole, told in the audit too."""
-    after = await _counts(runtime)
-    removed = {level.label: max(before[level.label] - after[level.label], 0) for level in Level}
-    edges = max(before["edges"] - after["edges"], 0)
     details = {
         "meetings_deleted": meetings_deleted,
         "meetings_changed": meetings_changed,
-        **removed,
-        "edges": edges,
+        **removed_memories,
+        "edges": removed_edges,
         "found_again": proof.found,
     }
     entry = await runtime.database.write(
@@ -288,18 +292,13 @@ async def _told(
     return Erasure(
         meetings_deleted=meetings_deleted,
         meetings_changed=meetings_changed,
-        removed_memories=removed,
-        removed_edges=edges,
+        removed_memories=removed_memories,
+        removed_edges=removed_edges,
         still_named=still_named,
         older_backups=tuple(backup.name for backup in saved),
         proof=proof,
         audit_entry=entry,
     )
-
-
-async def _counts(runtime: Runtime) -> Mapping[str, int]:
-    counts = await runtime.database.counts()
-    return {**{level.label: counts[level.label.lower()] for level in Level}, "edges": counts["edges"]}
 
 
 def _is_in(meeting: WaitingMeeting, name: str) -> bool:

@@ -185,25 +185,55 @@ def _project_knowledge(
     )
 
 
-async def save_meeting(
-    database: Database, record: MeetingRecord, memories: MeetingMemories, *, erased_by: str | None = None
-) -> None:
+async def save_meeting(database: Database, record: MeetingRecord, memories: MeetingMemories) -> None:
     """The meeting is stored exactly as `memories` say, with its share in the project's concepts.
 
     One transaction writes the meeting, its memories, edges and mentions, the concepts that they change, the debt
-    to the vector index and one change of version. Memories that it had before and has no more are gone; where that was
-    the aim of `erased_by`, the audit tells so, and the index is to purge them. Raises `InvalidVector`, with nothing
-    stored, if one of the memories has a vector that it may not have.
+    to the vector index and one change of version. Memories that it had before and has no more are gone. Raises
+    `InvalidVector`, with nothing stored, if one of the memories has a vector that it may not have.
     """
+    _check(memories)
+    await database.write(_save_meeting, record, memories)
+
+
+async def save_what_is_left(
+    database: Database, record: MeetingRecord, memories: MeetingMemories, *, actor: str
+) -> Deletion:
+    """The meeting is stored as by `save_meeting`, after an erasure by `actor`; returns how much less there is than before.
+
+    The same transaction tells it in the audit and owes the purge of the index. Less than nothing means more.
+    """
+    _check(memories)
+    return await database.write(_save_what_is_left, record, memories, actor)
+
+
+def _save_what_is_left(
+    connection: sqlite3.Connection, record: MeetingRecord, memories: MeetingMemories, actor: str
+) -> Deletion:
+    before = queries.counts(connection)
+    gone = _save_meeting(connection, record, memories)
+    queries.forget_warnings_in_operations(connection, meeting_id=record.meeting_id)
+    owe_purge(connection)
+    add_entry(
+        connection,
+        actor=actor,
+        action="erase_speaker",
+        subject=record.meeting_id,
+        details={"L2": sum(level == Level.EPISODE for _, level in gone)},
+    )
+    return _deletion(record.meeting_id, before, queries.counts(connection))
+
+
+def _check(memories: MeetingMemories) -> None:
     kept = [*memories.episodes, *memories.contexts]
     if kept:
         check_vectors([memory.memory_id for memory in kept], np.stack([memory.vector for memory in kept]))
-    await database.write(_save_meeting, record, memories, erased_by)
 
 
 def _save_meeting(
-    connection: sqlite3.Connection, record: MeetingRecord, memories: MeetingMemories, erased_by: str | None
-) -> None:
+    connection: sqlite3.Connection, record: MeetingRecord, memories: MeetingMemories
+) -> set[tuple[str, int]]:
+    """Returns the memories, with their levels, that the meeting had and has no more."""
     kept = [*memories.episodes, *memories.contexts]
     queries.save_meeting(connection, **_meeting_row(record))
     stored = queries.meeting(connection, meeting_id=record.meeting_id, project=record.project)
@@ -223,16 +253,7 @@ def _save_meeting(
     _owe(connection, "upsert", [(memory.memory_id, int(memory.level)) for memory in kept])
     keys = old_keys | {mention.key for mention in memories.mentions}
     _record_change(connection, record.project, keys, key, only_added=not old_keys)
-    if erased_by is not None:
-        queries.forget_warnings_in_operations(connection, meeting_id=record.meeting_id)
-        owe_purge(connection)
-        add_entry(
-            connection,
-            actor=erased_by,
-            action="erase_speaker",
-            subject=record.meeting_id,
-            details={"L2": sum(level == Level.EPISODE for _, level in gone)},
-        )
+    return gone
 
 
 async def delete_meeting(
@@ -259,24 +280,30 @@ def _delete_meeting(
         (memory["memory_id"], memory["level"])
         for memory in queries.memory_ids_of_meeting(connection, meeting=key)
     ]
-    edges = int(queries.count_edges_of_meeting(connection, meeting=key))
     keys = {mention["concept_key"] for mention in queries.concept_keys_of_meeting(connection, meeting=key)}
-    before = int((queries.counts(connection))["l0"])
+    before = queries.counts(connection)
     queries.delete_meeting(connection, id=key)
     queries.forget_meeting_in_operations(connection, meeting_id=meeting_id)
     _owe(connection, "delete", memories)
     _record_change(connection, row["project"], keys, key, only_added=False)
-    concepts = before - int((queries.counts(connection))["l0"])
-    removed = {
-        "L0": concepts,
-        "L1": sum(level == Level.CONTEXT for _, level in memories),
-        "L2": sum(level == Level.EPISODE for _, level in memories),
-    }
+    removed = _deletion(meeting_id, before, queries.counts(connection))
     named = queries.names_in_use(connection, project=row["project"], series=row["series"])
     if not named["in_use"]:
         owe_purge(connection)
-    add_entry(connection, actor=actor, action=action, subject=meeting_id, details={**removed, "edges": edges})
-    return Deletion(meeting_id=meeting_id, removed_memories=removed, removed_edges=edges)
+    details = {**removed.removed_memories, "edges": removed.removed_edges}
+    add_entry(connection, actor=actor, action=action, subject=meeting_id, details=details)
+    return removed
+
+
+def _deletion(meeting_id: str, before: sqlite3.Row, after: sqlite3.Row) -> Deletion:
+    """How much there was `before` in the transaction, and is no more."""
+    return Deletion(
+        meeting_id=meeting_id,
+        removed_memories={
+            level.label: before[level.label.lower()] - after[level.label.lower()] for level in Level
+        },
+        removed_edges=before["edges"] - after["edges"],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

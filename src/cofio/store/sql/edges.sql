@@ -15,11 +15,6 @@ JOIN memories c ON c.memory_id = :concept_id;
 -- name: unlink_definitions*!
 DELETE FROM edges WHERE kind = 'defines' AND target = (SELECT id FROM memories WHERE memory_id = :concept_id);
 
--- name: count_edges_of_meeting$
-SELECT count(*) FROM edges
-WHERE source IN (SELECT id FROM memories WHERE meeting = :meeting)
-   OR target IN (SELECT id FROM memories WHERE meeting = :meeting);
-
 -- name: all_nodes
 SELECT m.memory_id, m.level, m.memory_type, m.content, m.speaker, g.title, g.date
 FROM memories m LEFT JOIN meetings g ON g.id = m.meeting ORDER BY m.id;
