@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +23,15 @@ from test_kill import meeting
 from cofio import backups
 from cofio.backups import create_backup, list_backups, restore_backup, verify_backup
 from cofio.data_dir import DATABASE_NAME
-from cofio.errors import BackupUnderWay, DamagedBackup, InvalidInput, NotFound, StoreInUse, StoreTooNew
+from cofio.errors import (
+    BackupUnderWay,
+    DamagedBackup,
+    InvalidInput,
+    NotFound,
+    StoreInUse,
+    StoreTooNew,
+    Unavailable,
+)
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting, doctor
 from cofio.query import recall
@@ -242,6 +252,26 @@ async def test_damage_is_found(tmp_path: Path) -> None:
         verify_backup(folder / "none")
     async with _open(tmp_path / "store") as runtime:
         assert runtime.live.current.counts["meetings"] == 1
+
+
+async def test_a_backup_is_verified_where_it_lies_if_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _open(tmp_path / "store") as runtime:
+        await ingest(runtime, meeting(1))
+    folder = tmp_path / "backups"
+    archive = folder / create_backup(tmp_path / "store", folder).name
+    # A container's folder for temporary files is small.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "small"))
+    assert verify_backup(archive).checked_pages > 0
+    bound = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, bound[1]))
+    try:
+        with pytest.raises(Unavailable, match="as much room"):
+            verify_backup(archive)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bound)
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == []
 
 
 async def test_a_manifest_that_counts_something_else_is_found(tmp_path: Path) -> None:

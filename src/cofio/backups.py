@@ -7,6 +7,7 @@ opened, without the model.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -91,12 +92,20 @@ def list_backups(folder: Path) -> tuple[Backup, ...]:
 
 
 def verify_backup(archive: Path) -> Verification:
-    """The backup can be restored: it was, in a temporary place, and compared with its manifest.
+    """The backup can be restored: it was, in a temporary place beside it, and compared with its manifest.
 
-    Raises `NotFound`, or `DamagedBackup` with what is wrong.
+    Beside it, since a container's temporary files are held in memory, and bounded; elsewhere where nothing can be
+    written there. Raises `NotFound`, `DamagedBackup` with what is wrong, or `Unavailable` where there is no room.
     """
-    with tempfile.TemporaryDirectory(prefix="cofio-verify-") as place:
-        return _extracted(archive, Path(place) / DATABASE_NAME)
+    beside = archive.parent if os.access(archive.parent, os.W_OK) else None
+    try:
+        with tempfile.TemporaryDirectory(prefix="cofio-verify-", dir=beside) as place:
+            return _extracted(archive, Path(place) / DATABASE_NAME)
+    except OSError as error:
+        raise Unavailable(
+            f"The backup {archive} cannot be verified: {error.strerror}. It is unpacked for that, which takes as much room "
+            "as its database."
+        ) from error
 
 
 def restore_backup(archive: Path, data_dir: Path, *, replace: bool = False) -> Verification:

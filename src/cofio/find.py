@@ -136,7 +136,7 @@ def find(
         activated = tuple(
             Reached(node=node, strength=strength, path=woken.path(node))
             for node, strength in _activated(
-                graph, evidence, u, order, woken, taken, levels, question.max_activations
+                graph, bounds, evidence, u, order, woken, taken, levels, question.max_activations
             )
         )
     return Findings(
@@ -277,6 +277,7 @@ def _woken(
 
 def _activated(
     graph: MemoryGraph,
+    bounds: Scope,
     evidence: Evidence,
     u: Float32s,
     order: Int64s,
@@ -286,6 +287,8 @@ def _activated(
     limit: int,
 ) -> list[tuple[int, float]]:
     """The best of these levels that were woken and are not taken as (node, strength), strongest first.
+
+    Episodes are those of the asked speakers and types; the ways to them may lead over others'.
 
     An episode's strength is its share of the best U, which measured best (half of the gold that plain hybrid
     search misses is in ten such slots; lab 1 §2); where U is not known, and for contexts and concepts, it is what
@@ -303,6 +306,8 @@ def _activated(
     left = [row not in taken for row in rows.tolist()]
     nodes, strength = np.concatenate((rows[left], nodes)), np.concatenate((shares[left], strength))
     kept = strength > 0.0
+    spoken = np.flatnonzero(nodes < graph.episodes)
+    kept[spoken] &= bounds.passes(graph, nodes[spoken])
     if len(levels) < len(Level):
         kept &= np.isin(_levels(graph, nodes), [int(level) for level in levels])
     nodes, strength = nodes[kept], strength[kept]

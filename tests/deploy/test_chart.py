@@ -33,7 +33,12 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "a service with workers": {
         **QDRANT,
         "secrets": {"existing": "cofio-secrets"},
-        "settings": {"precision": "fp32", "max_pending_queries": 512},
+        "settings": {
+            "precision": "fp32",
+            "max_pending_queries": 512,
+            "cache_bytes": 67108864,
+            "degraded_memory_share": 0.8,
+        },
         "gateway": {"autoscaling": {"enabled": True}, "service": {"annotations": {"a/b": "c"}}},
         "networkPolicy": {
             "allowedFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
@@ -174,6 +179,7 @@ def test_the_service_starts_with_the_settings_of_its_pod(monkeypatch: pytest.Mon
     settings = load_settings()
     assert (settings.workers, settings.qdrant_url) == (4, "http://qdrant:6333")
     assert (settings.precision, settings.max_pending_queries) == ("fp32", 512)
+    assert (settings.cache_bytes, settings.degraded_memory_share) == (67_108_864, 0.8)
     assert settings.trusted_proxies == ("10.0.0.0/8",)
     pod = named(values, "Deployment")["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] > settings.drain_s + settings.stop_grace_s

@@ -19,7 +19,8 @@ from in_process import client
 from prometheus_client import REGISTRY
 
 from cofio.http.cached import CACHE_HEADER, MAX_KNOWN_BODY_BYTES, KnownBodies
-from cofio.records import Question
+from cofio.ingest import ingest
+from cofio.records import MeetingInput, Question
 from cofio.runtime import open_runtime
 from cofio.settings import Settings
 
@@ -165,6 +166,21 @@ async def test_what_was_ingested_or_deleted_is_seen_at_once(tmp_path: Path) -> N
         assert await ask() == ("hit", found[1])
         await asked.delete(f"/api/v2/meetings/{receipt['meeting_id']}")
         assert [await ask(), await ask()] == [("miss", 0), ("hit", 0)]
+
+
+async def test_an_answer_without_what_the_index_lacks_yet_is_not_kept(tmp_path: Path) -> None:
+    chosen = Settings(data_dir=tmp_path / "store")
+    async with open_runtime(chosen, HashEncoder()) as runtime, client(chosen, runtime) as asked:
+
+        async def ask() -> str:
+            response = await asked.post(PATH, json={"query": "Who asks the roofers?"})
+            return response.headers[CACHE_HEADER]
+
+        await ingest(runtime, MeetingInput(title="Roof", transcript="Ann: I ask the roofers."), settle=False)
+        await runtime.live.catch_up()
+        assert [await ask(), await ask()] == ["miss", "miss"]
+        assert await runtime.settle()
+        assert [await ask(), await ask()] == ["miss", "hit"]
 
 
 async def test_an_answer_whose_time_is_up_is_found_anew(tmp_path: Path) -> None:

@@ -171,7 +171,10 @@ def test_filters_hold_for_every_episode(service: httpx.Client, filters: dict[str
     answer = _query(service, "What about the battery and the date?", filters=filters)
     episodes = list(answer["direct_results"]["L2"])
     episodes += answer["bridge_memories"]
+    activated = [memory for memory in answer["activated_memories"] if memory["level"] == "L2"]
     assert answer["direct_results"]["L2"]
+    assert activated
+    episodes += activated
     assert all(holds(memory) for memory in episodes)
 
 

@@ -85,11 +85,13 @@ def add_routes(router: APIRouter, known: KnownBodies) -> BaseRoute:
             CACHE_SECONDS.observe(seconds)
             json, way = with_time(content, seconds), "hit"
         else:
+            # Else what was just written might be missing in the index, and so in the cached answer, until the next change.
+            settled = not await runtime.outbox.owed()
             answer = await query.recall(runtime, question)
             json, way = to_json(answer), "miss"
             if answer.degraded:
                 headers[DEGRADED_HEADER] = ", ".join(part.code for part in answer.missing)
-            else:
+            elif settled:
                 content = content_of(json)
                 runtime.cache.put(question, version, content)
                 # Not what was deleted meanwhile, though nobody would be given it: it would outlive its erasure.
