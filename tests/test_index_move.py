@@ -158,6 +158,27 @@ async def test_a_killed_move_changes_nothing_and_can_be_begun_again(tmp_path: Pa
     assert again.same == again.questions
 
 
+async def test_another_store_s_server_is_not_emptied(tmp_path: Path) -> None:
+    ours = Settings(data_dir=tmp_path / "ours")
+    await filled(ours)
+    with vector_server(tmp_path) as theirs_too:
+        theirs = Settings(data_dir=tmp_path / "theirs", qdrant_url=theirs_too)
+        async with open_runtime(theirs, HashEncoder()) as runtime:
+            for number in range(20, 23):
+                await ingest(runtime, meeting(number))
+            held = await runtime.index.counts()
+        server = ours.model_copy(update={"qdrant_url": theirs_too})
+        async with open_runtime(ours, HashEncoder()) as runtime:
+            with pytest.raises(InvalidInput, match="another store's"):
+                await move_index(runtime, server, lambda held, total: None)
+        assert await present_place(ours) == "embedded"
+        async with open_runtime(theirs, HashEncoder()) as runtime:
+            assert await runtime.index.counts() == held
+        async with open_runtime(ours, HashEncoder()) as runtime:
+            taken = await move_index(runtime, server, lambda held, total: None, replace=True)
+        assert taken.problems == ()
+
+
 async def test_an_index_that_is_lost_with_its_server_is_made_anew_here(tmp_path: Path) -> None:
     embedded = Settings(data_dir=tmp_path / "store")
     with vector_server(tmp_path) as gone:
@@ -178,7 +199,7 @@ def test_one_command_each_way(tmp_path: Path, url: str) -> None:
     folder.mkdir()
     (folder / "crane.txt").write_text("Ann: The crane is rusty.\nBob: I will order the paint by Monday.\n")
     cofio("ingest", folder, "--data-dir", store)
-    there = cofio("index", "to-server", url, "--data-dir", store)
+    there = cofio("index", "to-server", url, "--data-dir", store, "--replace")  # other tests' is there
     assert "4 questions asked before and after: 4 answers name the same memories" in there
     assert f"cofio serve --qdrant-url {url}" in there
     back = cofio("index", "to-embedded", "--data-dir", store)

@@ -67,12 +67,14 @@ async def present_place(settings: Settings) -> str | None:
             await database.aclose()
 
 
-async def move_index(runtime: Runtime, target: Settings, told: Callable[[int, int], None]) -> Move:
+async def move_index(
+    runtime: Runtime, target: Settings, told: Callable[[int, int], None], *, replace: bool = False
+) -> Move:
     """The index is where `target` says, verified, if the move has no problems.
 
     `runtime` is open on the old place, and nobody else writes to the store. `told` hears how many memories of how many
     the new index holds. Raises `VectorStoreUnavailable` where the new place does not answer, and `InvalidInput` where it
-    is the old one.
+    is the old one, or holds another store's memories and they are not to be `replace`d.
     """
     place = index_place(target)
     if place == index_place(runtime.settings):
@@ -81,6 +83,8 @@ async def move_index(runtime: Runtime, target: Settings, told: Callable[[int, in
     before = [await recall(runtime, question) for question in questions]
     index = await open_index(target)
     try:
+        if not replace:
+            await _check_whose(runtime.database, index, place)
         stored = await runtime.database.counts()
         total = sum(stored[level.label.lower()] for level in Level)
         held_now = 0
@@ -109,6 +113,23 @@ async def move_index(runtime: Runtime, target: Settings, told: Callable[[int, in
         return dataclasses.replace(found, emptied=emptied)
     finally:
         await index.aclose()
+
+
+async def _check_whose(database: Database, index: VectorIndex, place: str) -> None:
+    """Raises `InvalidInput` where most of what the index holds is of another store, which would lose it."""
+    await index.ready()
+    ours = others = 0
+    for level in Level:
+        rows = await database.rows(queries.memory_ids_of_level, level=int(level))
+        there = await index.ids(level)
+        known = len(there.intersection(row["memory_id"] for row in rows))
+        ours, others = ours + known, others + len(there) - known
+    if others > ours:
+        raise InvalidInput(
+            f"The vector index at {place} holds {others:,} memories that this store does not know: it is another store's. "
+            "Name another server, or say --replace to empty it. Nothing was changed.",
+            field="url",
+        )
 
 
 def _note(connection: sqlite3.Connection, place: str, memories: Mapping[str, int]) -> None:

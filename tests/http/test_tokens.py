@@ -78,6 +78,9 @@ async def test_a_token_is_let_in_with_its_scopes_and_project(tmp_path: Path) -> 
         assert (await asked.post(QUERY, json={"query": "roof"})).status_code == 401
         assert await ask(asked, signed()) == 200
         assert await ask(asked, signed(scope=None, scopes=["query", 7])) == 200
+        # The issuer's clock is a little ahead.
+        ahead = int(time.time()) + 10
+        assert await ask(asked, signed(iat=ahead, nbf=ahead)) == 200
         assert await ask(asked, signed(), "/metrics") == 403
         assert await ask(asked, signed(scope="admin"), "/metrics") == 200
         assert await ask(asked, signed(scope="admin", project="atlas"), "/metrics") == 403

@@ -24,6 +24,8 @@ LEAST_SECRET_BYTES: Final = 32  # RFC 7518: a secret of HS256 is as long as its 
 LEAST_RSA_BITS: Final = 2048
 # Tokens that were verified are not verified again until they expire: a signature of RS256 costs 40 µs.
 KNOWN_TOKENS: Final = 1024
+# So far may the issuer's clock be ahead of ours. It prolongs no token: see `caller`.
+LEEWAY_S: Final = 30
 _REQUIRED: Final = ("exp", "aud", "iss", "sub")
 
 
@@ -67,6 +69,7 @@ class TokenVerifier:
                 algorithms=[self._algorithm],
                 audience=self._audience,
                 issuer=self._issuer,
+                leeway=LEEWAY_S,
                 options={"require": list(_REQUIRED)},
             )
         except jwt.PyJWTError:

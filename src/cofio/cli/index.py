@@ -26,10 +26,14 @@ def to_server(
     url: Annotated[str, typer.Argument(help="URL of the Qdrant server, such as http://qdrant:6333.")],
     data_dir: DataDir = None,
     model_dir: ModelDir = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Empty the server also if it holds another store's memories.")
+    ] = False,
 ) -> None:
     """Fill a Qdrant server from the database, verify it, and empty the place where the index was."""
     target = load_settings(data_dir=data_dir, model_dir=model_dir, qdrant_url=url)
-    _show(_moved(target, otherwise=target.model_copy(update={"qdrant_url": None})))
+    otherwise = target.model_copy(update={"qdrant_url": None})
+    _show(_moved(target, otherwise=otherwise, replace=replace))
     out.print(f"From now on: cofio serve --qdrant-url {url}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -44,12 +48,12 @@ def to_embedded(
     """Fill the embedded index from the database, verify it, and empty the server's."""
     source = load_settings(data_dir=data_dir, model_dir=model_dir, qdrant_url=qdrant_url)
     target = source.model_copy(update={"workers": 1, "qdrant_url": None})
-    _show(_moved(target, otherwise=source))
+    _show(_moved(target, otherwise=source, replace=True))
     out.print("From now on: cofio serve without --qdrant-url", highlight=False, soft_wrap=True)
 
 
-def _moved(target: Settings, *, otherwise: Settings) -> Move:
-    """The move from where the index is by the store's own note, or else by these settings."""
+def _moved(target: Settings, *, otherwise: Settings, replace: bool) -> Move:
+    """The move from where the index is by the store's own note, or else by the settings `otherwise`."""
     place = uvloop.run(present_place(target))
     source = otherwise
     if place == EMBEDDED:
@@ -61,7 +65,10 @@ def _moved(target: Settings, *, otherwise: Settings) -> Move:
         with progress_bar(out) as progress:
             task = progress.add_task("Filling", total=None, encoded=None)
             return await move_index(
-                runtime, target, lambda held, total: progress.update(task, completed=held, total=total)
+                runtime,
+                target,
+                lambda held, total: progress.update(task, completed=held, total=total),
+                replace=replace,
             )
 
     return with_runtime(source, move)
