@@ -158,3 +158,34 @@ def test_wrapped_prose_is_put_together() -> None:
     assert [u.text for u in transcript.utterances] == [
         "this is a long talk that was recognised by a machine and has twenty words or more of them at 10:30. And then it ends."
     ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("Ann: When?\nBob: 10:30 works for me\n", [("Ann", None, "When?"), ("Bob", None, "10:30 works for me")]),
+        ("Ann: When?\nBob: 9:00 to 11:00 on Saturday\n", [("Ann", None, "When?"), ("Bob", None, "9:00 to 11:00 on Saturday")]),
+        ("**Ann:** When?\n\n**Bob:** 10:30 works for me.\n", [("Ann", None, "When?"), ("Bob", None, "10:30 works for me.")]),
+        ("**Ann**: When?\n\n**Bob**: 10:30 am is fine.\n", [("Ann", None, "When?"), ("Bob", None, "10:30 am is fine.")]),
+        ("田中：いつ？\n鈴木：10:30 です\n", [("田中", None, "いつ？"), ("鈴木", None, "10:30 です")]),
+        ("00:05:00\n\nAnn: 10:30 works\nBob: ok\n", [("Ann", 300.0, "10:30 works"), ("Bob", None, "ok")]),
+        # Times that go back are no times of the turns, and two tell nothing.
+        ("Ann: 9:00 works\nBob: 8:30 is better\nCid: 10:00 for me\n", [("Ann", None, "9:00 works"), ("Bob", None, "8:30 is better"), ("Cid", None, "10:00 for me")]),
+        ("Ann: 9:00 works\nBob: 9:30 is better\n", [("Ann", None, "9:00 works"), ("Bob", None, "9:30 is better")]),
+    ],
+)  # fmt: skip
+def test_a_time_that_opens_a_turn_is_said(raw: str, expected: Said) -> None:
+    assert said(raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("Ann: 0:05 hello\nBob: 0:09 hi\nAnn: 0:12 bye\nBob: bye\n", [("Ann", 5.0, "hello"), ("Bob", 9.0, "hi"), ("Ann", 12.0, "bye"), ("Bob", None, "bye")]),
+        ("Host: Ann\nProject: Pier\nDate: 2026-03-02\n\nAnn: 0:05 hello\nBob: 0:09 hi\nAnn: 0:09 bye\n", [("Ann", 5.0, "hello"), ("Bob", 9.0, "hi"), ("Ann", 9.0, "bye")]),
+        ("Ann: [0:05] hello\nBob: (0:09) hi\n", [("Ann", 5.0, "hello"), ("Bob", 9.0, "hi")]),
+        ("Ann: 0:05\nhello\nBob: 0:09\nhi\n", [("Ann", 5.0, "hello"), ("Bob", 9.0, "hi")]),
+    ],
+)  # fmt: skip
+def test_a_time_that_a_file_tells_is_no_speech(raw: str, expected: Said) -> None:
+    assert said(raw) == expected

@@ -30,7 +30,7 @@ _LEAD: Final = re.compile(
     rf"(?P<open>[\[(<{{])?\s?{_SPAN}\s?(?P<close>[\])>}}])?(?:\s{{0,4}}[-–—|:•](?=\s|$))?(?:\s+|$)(?P<rest>.*)"
 )
 _NAME_TIME: Final = re.compile(
-    rf"(?P<name>[^:\n]{{1,64}}?)(?:\s{{0,8}}[,:|–—-])?\s{{0,8}}(?P<open>[\[(<])?(?<![\w.:]){_SPAN}"
+    rf"(?P<name>[^:：\n]{{1,64}}?)(?:\s{{0,8}}(?P<parted>[,:：|–—-]))?\s{{0,8}}(?P<open>[\[(<])?(?<![\w.:]){_SPAN}"
     rf"(?P<close>[\])>])?\s{{0,4}}(?P<colon>:)?(?:\s+|$)(?P<rest>.*)"
 )
 _WINDOW: Final = 200
@@ -39,6 +39,8 @@ _WRAPPED: Final = 45
 _NAME_LINE_SHARE: Final = 0.8
 # Above this share of lines, those that begin with a time are the turns of a text without names.
 _TIMED_SHARE: Final = 0.3
+# Fewer turns such as `Bob: 10:30 works for me` tell nothing about how a file tells its times.
+_FEWEST_COLON_TIMES: Final = 3
 # What Meet, Teams and Otter write between and below the turns.
 _NOBODY_SAID: Final = re.compile(
     rf"meeting ended after {CLOCK}.{{0,8}}|this editable transcript was computer generated.*|transcription ended.*"
@@ -60,6 +62,7 @@ class _Opening:
     weak: bool = False
     firm: bool = False  # the time alone is enough to begin a turn here
     heading: bool = False  # a name and a time, the text below
+    colon_time: bool = False  # `Bob: 10:30 works for me`, whose time may be said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,8 @@ def read_turns(lines: Sequence[str], *, marked: Collection[int] = ()) -> Turns:
     """The turns in `lines`. Lines between two openings go on with the turn before, over blank lines too.
 
     A clock time on a line of its own is the start of the turn that follows it. A turn with a time but without
-    a name has no speaker: nothing says whose it is. `marked` are the numbers of lines, from 0, whose prefix is
+    a name has no speaker: nothing says whose it is. The time in `Bob: 10:30 works for me` is said, unless most
+    turns have one there, at least three, and these times do not decrease. `marked` are the numbers of lines, from 0, whose prefix is
     set apart as a name, in bold for example.
     """
     stripped = ["" if _NOBODY_SAID.fullmatch(line.strip()[:_WINDOW]) else line.strip() for line in lines]
@@ -111,11 +115,15 @@ def _openings(lines: list[str]) -> list[_Opening]:
     clock: _Opening | None = None
     begun = False
     before = ""
+    read = [_opening(number, line) if line else None for number, line in enumerate(lines)]
+    said = not _tells_colon_times(lines, read)
     for number, line in enumerate(lines):
         if not line:
             before = ""
             continue
-        opening = _opening(number, line)
+        opening = read[number]
+        if opening is not None and opening.colon_time and said:
+            opening = _untimed(number, line)
         # Keys count as header only above the first turn; "Present: ..." may be somebody's name below.
         if opening is not None and not begun and header_key(line) is not None and opening.start_s is None:
             opening = None
@@ -168,9 +176,32 @@ def _opening(number: int, line: str) -> _Opening | None:
                 end_s=seconds(match["end"]) if match["end"] else None,
                 weak=not marked,
                 heading=not rest,
+                colon_time=match["parted"] in (":", "：") and match["open"] is None and bool(rest),
             )
+    return _untimed(number, line)
+
+
+def _untimed(number: int, line: str) -> _Opening | None:
     pair = split_prefix(line)
     return _Opening(line=number, name=pair[0], text=pair[1], whole=line) if pair else None
+
+
+def _tells_colon_times(lines: Sequence[str], read: Sequence[_Opening | None]) -> bool:
+    """True if `Ann: 0:05 text` is how the file tells its times, so that nobody says them."""
+    starts = [opening.start_s for opening in read if opening is not None and opening.colon_time]
+    if len(starts) < _FEWEST_COLON_TIMES:
+        return False
+    turns = sum(
+        opening.colon_time or (_begins(opening) and header_key(lines[opening.line]) is None)
+        for opening in read
+        if opening is not None
+    )
+    known = [start for start in starts if start is not None]
+    return 2 * len(starts) > turns and known == sorted(known)
+
+
+def _begins(opening: _Opening) -> bool:
+    return opening.name is not None or opening.firm
 
 
 def _start(match: re.Match[str]) -> float | None:
