@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from cofio.text.parse import parse_transcript
 
 
@@ -44,3 +46,54 @@ def test_cloud_recording() -> None:
         ("Ann | Acme", 1002.0, "EEST: https://x.org/1 more: https://x.org/2"),
         ("jihoon", 1020.0, "thanks"),
     ]
+
+
+TIMED = "".join(f"[00:00:{number:02}] Ann: line {number}\n" for number in range(50))
+
+
+def test_one_message_makes_no_chat_of_a_transcript() -> None:
+    raw = f"{TIMED}00:01:02\tFrom: the chat\n"
+    transcript = parse_transcript(raw)
+    assert transcript.format == "plain"
+    assert [(u.speaker, u.start_s, u.text) for u in transcript.utterances] == [
+        *(("Ann", float(number), f"line {number}") for number in range(50)),
+        (None, 62.0, "From: the chat"),
+    ]
+    assert transcript.warnings == ()
+    asked = parse_transcript(raw, format="zoom_chat")
+    assert [u.text for u in asked.utterances] == ["the chat"]
+    assert asked.warnings == ("lines above the first message, skipped: 50",)
+
+
+@pytest.mark.parametrize(
+    ("above", "format"),
+    [
+        ("**Ann:** hello\n\n**Bob:** hi\n", "speaker_markdown"),
+        ("### Ann\nhello\n\n### Bob\nhi\n\n### Ann\nbye\n", "speaker_markdown"),
+        ("Ann  0:03\nhello\n\nBob  0:09\nhi\n", "otter"),
+        ("Ann: hello\n", "plain"),
+    ],
+)
+def test_turns_above_a_message_are_kept(above: str, format: str) -> None:
+    transcript = parse_transcript(f"{above}\n00:01:02 From Ann to Everyone:\n\tsee the link\n")
+    assert transcript.format == format
+    assert (transcript.utterances[0].speaker, transcript.utterances[0].text) == ("Ann", "hello")
+    assert transcript.utterances[-1].text.endswith("see the link")
+
+
+@pytest.mark.parametrize(
+    "above",
+    ["", "Meeting chat\nDate: 2026-03-02\nParticipants: Ann, Bob\n\n"],
+    ids=["nothing", "a header"],
+)
+def test_messages_of_many_lines_are_a_chat(above: str) -> None:
+    transcript = parse_transcript(
+        f"{above}00:01:02 From Ann to Everyone:\n\tBob: the pier\n\tCid: the crane\n"
+    )
+    assert transcript.format == "zoom_chat"
+    assert [(u.speaker, u.text) for u in transcript.utterances] == [("Ann", "Bob: the pier Cid: the crane")]
+
+
+def test_more_messages_than_turns_are_a_chat() -> None:
+    messages = "".join(f"00:01:0{number}\tAnn:\tgm\n" for number in range(3))
+    assert parse_transcript(f"Bob: left over\n{messages}").format == "zoom_chat"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from cofio.text.parse.headers import header_key, read_header
 from cofio.text.parse.markdown import BOLD_START, name_headings
 from cofio.text.parse.names import capitalised, could_name, tidy_name
 from cofio.text.parse.otter import NAME_AND_TIME
 from cofio.text.parse.subtitles import timing
-from cofio.text.parse.turns import read_turns
+from cofio.text.parse.turns import begins_turn, read_turns
 from cofio.text.parse.zoom_chat import is_message
 from cofio.text.terms import count_words
 
@@ -54,7 +55,7 @@ def _subtitles(lines: Sequence[str]) -> str | None:
 
 def _text(lines: Sequence[str], text: str) -> str | None:
     shown = [line for line in lines if line]
-    if any(is_message(line) and ("From " in line[:24] or "\t" in line[:12]) for line in shown):
+    if _is_chat(lines):
         return "zoom_chat"
     name_lines = bold = 0
     for line in shown:
@@ -74,6 +75,38 @@ def _text(lines: Sequence[str], text: str) -> str | None:
     if turns.named or any(utterance.start_s is not None for utterance in turns.utterances):
         return "speaker_markdown" if any(line.startswith("#") for line in shown) else "plain"
     return "plain" if count_words(text[:_HEAD_CHARACTERS]) >= _PROSE_WORDS else None
+
+
+def _is_chat(lines: Sequence[str]) -> bool:
+    """True if messages outnumber the other turns, or only a header stands above them.
+
+    The chat's reader skips what stands above the first message, so one message in a transcript makes no chat.
+    """
+    messages = [number for number, line in enumerate(lines) if _is_chat_line(line)]
+    if not messages:
+        return False
+    names = name_headings(lines)
+    turns = [
+        number
+        for number, line in enumerate(lines)
+        if header_key(line) is None and not _is_chat_line(line) and _begins_turn(line, names)
+    ]
+    if len(messages) > len(turns):
+        return True
+    first = messages[0]
+    return (not turns or turns[0] > first) and not read_header(lines[:first]).rest
+
+
+def _is_chat_line(line: str) -> bool:
+    return is_message(line) and ("From " in line[:24] or "\t" in line[:12])
+
+
+def _begins_turn(line: str, names: Collection[str]) -> bool:
+    return (
+        begins_turn(line)
+        or BOLD_START.fullmatch(line[:200]) is not None
+        or (line.startswith("#") and tidy_name(line.lstrip("#")) in names)
+    )
 
 
 def _first_bold(lines: Sequence[str]) -> str:

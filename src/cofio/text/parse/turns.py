@@ -104,6 +104,12 @@ def read_turns(lines: Sequence[str], *, marked: Collection[int] = ()) -> Turns:
     )
 
 
+def begins_turn(line: str) -> bool:
+    """True if a turn could begin on `line`, looked at alone: with what could be a name, or with a time."""
+    opening = _opening(0, line.strip())
+    return opening is not None and _begins(opening)
+
+
 def _end(opening: _Opening) -> float | None:
     if opening.end_s is None or opening.start_s is None or opening.end_s < opening.start_s:
         return None
