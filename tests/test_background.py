@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import structlog
+from prometheus_client import REGISTRY
 
 from cofio.background import going_on
 
@@ -42,6 +43,8 @@ async def test_work_goes_on_inside_the_block_only_and_its_end_is_nobodys_news() 
         async with going_on("ticks", tick):
             while ticks < 3:
                 await asyncio.sleep(0)
+            # Told from the start, so that to Prometheus the first failure is a growth.
+            assert REGISTRY.get_sample_value("cofio_background_failures_total", {"work": "ticks"}) == 0
         at_the_end = ticks
         await asyncio.sleep(0)
         await asyncio.sleep(0)
