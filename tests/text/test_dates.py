@@ -62,6 +62,56 @@ def test_due_date(text: str, due: date) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "said_on", "due"),
+    [
+        ("by EOD tomorrow", date(2026, 5, 6), date(2026, 5, 7)),
+        ("by EOD", date(2026, 5, 6), date(2026, 5, 6)),
+        ("I'll send it by EOD, tomorrow we talk", date(2026, 5, 6), date(2026, 5, 6)),
+        ("we talk on Monday, send it by EOD tomorrow", date(2026, 5, 6), date(2026, 5, 7)),
+        ("by EOD Friday's fine", date(2026, 5, 6), date(2026, 5, 6)),
+        ("by end of day Friday", date(2026, 5, 6), date(2026, 5, 8)),
+        ("by end of day next Friday", date(2026, 5, 6), date(2026, 5, 15)),
+        ("by COB Thursday", date(2026, 5, 6), date(2026, 5, 7)),
+        ("by close of business Monday", date(2026, 5, 6), date(2026, 5, 11)),
+        ("by the end of the day on May 20", date(2026, 5, 6), date(2026, 5, 20)),
+        ("by EOD on the 15th", date(2026, 5, 6), date(2026, 5, 15)),
+        ("by Thursday, May 14", date(2026, 5, 4), date(2026, 5, 14)),
+        ("by Thursday the 14th of May", date(2026, 5, 4), date(2026, 5, 14)),
+        ("we talk tomorrow, it is due by Thursday, May 14", date(2026, 5, 4), date(2026, 5, 14)),
+        ("by Thursday 2 may join", date(2026, 5, 4), date(2026, 5, 7)),
+        ("on Friday next week", date(2026, 5, 4), date(2026, 5, 15)),
+        ("on Friday of next week", date(2026, 5, 4), date(2026, 5, 15)),
+        ("by Tuesday next week", date(2026, 5, 4), date(2026, 5, 12)),
+        ("by Tuesday the week after next", date(2026, 5, 4), date(2026, 5, 19)),
+        ("by the 5th of next month", date(2026, 5, 4), date(2026, 6, 5)),
+        ("by the 31st of next month", date(2026, 5, 4), date(2026, 6, 30)),
+        ("I will have it by the 20th of this month", date(2026, 5, 4), date(2026, 5, 20)),
+        ("by the end of the week after next", date(2026, 5, 6), date(2026, 5, 22)),
+    ],
+)
+def test_of_words_that_name_one_day_together_none_counts_alone(text: str, said_on: date, due: date) -> None:
+    assert due_date(text, said_on) == due
+
+
+@pytest.mark.parametrize(
+    ("text", "said_on", "due"),
+    [
+        ("by December 15", date(2026, 1, 12), date(2026, 12, 15)),
+        ("by Dec 31", date(2026, 1, 2), date(2026, 12, 31)),
+        ("on December 15", date(2026, 1, 12), None),
+        ("it was due on December 15", date(2026, 1, 12), None),
+        ("by May 1", date(2026, 5, 6), None),
+        ("by February 29", date(2027, 12, 1), date(2028, 2, 29)),
+        ("by February 29", date(2025, 12, 1), None),
+    ],
+)
+def test_a_date_far_ahead_counts_where_it_is_called_a_deadline(
+    text: str, said_on: date, due: date | None
+) -> None:
+    assert due_date(text, said_on) == due
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

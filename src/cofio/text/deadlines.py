@@ -27,10 +27,13 @@ _GATE: Final = re.compile(
     rf"\d|\b(?:{FULL_MONTHS}|(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|satur|sun)(?:day)?|today|tonight|tomorrow"
     r"|this|next|coming|following|end|close|start|beginning|middle|eo[dwmqy]|cob|weeks?|months?|days?|years?)\b"
 )
-# What makes a date a deadline when it stands right before it, or opens the match itself.
+_WEEKDAY: Final = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?-i:Mon|Tues?|Wed|Thurs?|Fri))"
+# What makes a date a deadline when it stands right before it, or opens the match itself. The hour or the weekday
+# may stand between: "by end of day on May 20", "by Thursday, May 14".
 _DEADLINE: Final = re.compile(
-    r"""\b(?:by|before|until|till|no\s+later\s+than|not\s+later\s+than|due(?:\s+(?:on|by|date\s+is))?
-    |deadline(?:\s+(?:is|of|on))?)\s+(?:(?:the|like|maybe|around|about)\s*,?\s+)*$""",
+    rf"""\b(?:by|before|until|till|no\s+later\s+than|not\s+later\s+than|due(?:\s+(?:on|by|date\s+is))?
+    |deadline(?:\s+(?:is|of|on))?)\s+(?:(?:the|like|maybe|around|about|(?:(?:this|next|coming)\s+)?{_WEEKDAY}
+    |(?:EOD|COB|(?:end|close)\s+of\s+(?:(?:the\s+)?day|business))(?:\s+on)?)\s*,?\s+)*$""",
     re.VERBOSE | re.IGNORECASE,
 )
 _OPENS_AS_DEADLINE: Final = re.compile(r"(?:by|before|until|till|due)\b", re.IGNORECASE)
@@ -56,8 +59,15 @@ _PROMISE: Final = re.compile(
     |\b(?:can|could|would)\s+you\b|\bplease\b|\blater\s+$""",
     re.VERBOSE | re.IGNORECASE,
 )
-# A date without a year that lies further ahead than this is one that lies just behind.
+# A date without a year that lies further ahead than this is one that lies just behind, with one exception (`_whole`).
 _FURTHEST: Final = timedelta(days=300)
+# After "end of day" and the like: the day whose end it is.
+_DAY_FOLLOWS: Final = re.compile(
+    rf"""\s+(?:on\s+)?(?:(?:(?:this|next|coming|following)\s+)?{_WEEKDAY}|(?:the\s+day\s+after\s+)?tomorrow
+    |the\s+\d{{1,2}}(?:st|nd|rd|th))\b(?!['’]s)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_BEFORE_WHOLE_DATE: Final = re.compile(r"(?:\s+on\s+|,?\s+)(?:the\s+)?", re.IGNORECASE)
 # From a later year on nothing is counted: the calendar ends with the year 9999.
 _LAST_YEAR: Final = 9900
 
@@ -101,15 +111,34 @@ def _whole(match: re.Match[str], before: str, said_on: date | None) -> date | No
     if said_on is None:
         return None
     day = whole_date(match, before, said_on.year)
-    if day is not None and day < said_on:
+    if day is None or day < said_on:  # a year may lack 29 February
         day = whole_date(match, before, said_on.year + 1)
-    return day if day is not None and day - said_on <= _FURTHEST else None
+    if day is None:
+        return None
+    if day - said_on <= _FURTHEST:
+        return day
+    # In January, "by December 15" means this year's, and "it was due on December 15" last year's. A day that is
+    # just over in this year was missed: nobody means the next year's without saying so.
+    explicit = _DEADLINE.search(before) and not _LOOKS_BACK.search(before)
+    return day if explicit and day.year == said_on.year else None
+
+
+def _whole_date_follows(match: re.Match[str]) -> bool:
+    """Whether the text goes on with a whole date, which is then the day that is meant."""
+    text = match.string
+    gap = _BEFORE_WHOLE_DATE.match(text, match.end())
+    found = WHOLE_DATE.match(text, gap.end()) if gap else None
+    # Any leap year will do: it has every day.
+    return found is not None and whole_date(found, text[: found.start()], 2024) is not None
 
 
 def _day_of_month(match: re.Match[str], _: str, said_on: date | None) -> date | None:
     if said_on is None:
         return None
     number = int(match["number"])
+    if match["which"]:
+        first, last = _period("month", said_on, int(match["which"].lower() == "next"))
+        return first.replace(day=number) if number <= last.day else None
     first = said_on.replace(day=1)
     while True:  # at most two months lack the day or have passed it
         last = month_end(first)
@@ -156,13 +185,16 @@ _SHORT_UNITS: Final = {"eod": "day", "eow": "week", "eom": "month", "eoq": "quar
 def _edge(match: re.Match[str], before: str, said_on: date | None) -> date | None:
     if said_on is None:
         return None
-    if match["short"]:
-        return _period(_SHORT_UNITS.get(match["short"].lower(), "day"), said_on, 0)[1]
-    unit, which = match["unit"].lower(), (match["which"] or "").lower()
+    short = (match["short"] or "").lower()
+    unit, which = (match["unit"] or _SHORT_UNITS.get(short, "day")).lower(), (match["which"] or "").lower()
+    if unit == "day" and (_DAY_FOLLOWS.match(match.string, match.end()) or _whole_date_follows(match)):
+        return None
+    if short:
+        return _period(unit, said_on, 0)[1]
     # "At the end of the day" weighs things up; only "by the end of the day" names an evening.
     if unit == "day" and match["the"] and not which and not _DEADLINE.search(before):
         return None
-    return _part_of(match["edge"], *_period(unit, said_on, int(which == "next")))
+    return _part_of(match["edge"], *_period(unit, said_on, 2 if match["after"] else int(which == "next")))
 
 
 def _this_or_next(match: re.Match[str], before: str, said_on: date | None) -> date | None:
@@ -209,12 +241,13 @@ def _near(match: re.Match[str], before: str, said_on: date | None) -> date | Non
 
 
 def _weekday(match: re.Match[str], before: str, said_on: date | None) -> date | None:
-    if said_on is None:
+    if said_on is None or _whole_date_follows(match):
         return None
     weekday = weekday_number(match["weekday"])
     which = (match["which"] or "").lower()
-    if which == "next":
-        return said_on + timedelta(days=7 - said_on.weekday() + weekday)
+    if which == "next" or match["week"]:
+        weeks = 2 if "after" in (match["week"] or "").lower() else 1
+        return said_on + timedelta(days=7 * weeks - said_on.weekday() + weekday)
     ahead = (weekday - said_on.weekday()) % 7
     if ahead == 0 and which != "this":
         ahead = 7
@@ -247,7 +280,8 @@ _RULES: Final[tuple[tuple[re.Pattern[str], _Reader], ...]] = (
     (WHOLE_DATE, _whole),
     _rule(  # no noun may follow: "on the 5th floor" is a place
         r"""\b(?:by|before|until|till|on|due|deadline\s+is|\w*day)\s+the\s+(?P<number>[1-9]|[12]\d|3[01])(?:st|nd|rd|th)
-        (?=\s*(?:$|[.,;:?!]|(?:at|if|so|and|or|please|latest|then|for|in\s+the\s+(?:morning|afternoon))\b))""",
+        (?:\s+(?:of\s+)?(?P<which>this|next)\s+month\b
+        |(?=\s*(?:$|[.,;:?!]|(?:at|if|so|and|or|please|latest|then|for|in\s+the\s+(?:morning|afternoon))\b)))""",
         _day_of_month,
     ),
     _rule(
@@ -257,7 +291,7 @@ _RULES: Final[tuple[tuple[re.Pattern[str], _Reader], ...]] = (
     _rule(rf"\b{_PART}Q(?P<number>[1-4])\b(?:,?\s+(?:of\s+)?(?P<year>{YEAR}))?", _quarter),
     _rule(
         r"""\b(?:(?P<edge>end|close|start|beginning|middle)\s+of\s+(?P<the>the\s+)?(?:(?P<which>this|next)\s+)?
-            (?P<unit>day|week|month|quarter|year)\b(?!s|['’])
+            (?P<unit>day|week|month|quarter|year)\b(?!s|['’])(?P<after>\s+after\s+next\b)?
         |(?P<short>EO[DWMQY]|COB|close\s+of\s+business)\b)""",
         _edge,
     ),
@@ -270,9 +304,8 @@ _RULES: Final[tuple[tuple[re.Pattern[str], _Reader], ...]] = (
         r"\b(?:day\s+after\s+tomorrow|tomorrow|today|tonight|this\s+(?:afternoon|evening))\b(?!['’]s)", _near
     ),
     _rule(
-        r"""\b(?:(?P<which>this|next|coming|following)\s+)?
-        (?P<weekday>(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?-i:Mon|Tues?|Wed|Thurs?|Fri))
-        \b(?!['’]s|,?\s+the\s+\d)""",
+        rf"""\b(?:(?P<which>this|next|coming|following)\s+)?(?P<weekday>{_WEEKDAY})\b(?!['’]s|,?\s+the\s+\d)
+        (?:\s+(?:of\s+)?(?P<week>next\s+week|the\s+week\s+after\s+next)\b)?""",
         _weekday,
     ),
     _rule(
