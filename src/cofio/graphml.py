@@ -10,6 +10,7 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 
+from cofio.errors import Unavailable
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.ledger import DEFINITION_WEIGHT
 from cofio.records import NAMES, Level
@@ -18,7 +19,10 @@ from cofio.store.database import queries
 
 
 async def export_graphml(runtime: Runtime, path: Path) -> tuple[int, int]:
-    """`path` holds every memory and every edge, stored or from title to title; returns how many of each."""
+    """`path` holds every memory and every edge, stored or from title to title; returns how many of each.
+
+    Raises `Unavailable` where it cannot be written.
+    """
     nodes, edges = await runtime.database.read(
         lambda connection: (list(queries.all_nodes(connection)), list(queries.all_edges(connection)))
     )
@@ -53,4 +57,7 @@ def _write(
         graph.add_edge(row["source"], row["target"], key=row["kind"], kind=row["kind"], weight=row["weight"])
     for source, target in named:
         graph.add_edge(source, target, key=NAMES, kind=NAMES, weight=DEFINITION_WEIGHT)
-    nx.write_graphml(graph, path)
+    try:
+        nx.write_graphml(graph, path)
+    except OSError as error:
+        raise Unavailable(f"The graph cannot be written to {path}: {error.strerror}.") from error

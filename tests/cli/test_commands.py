@@ -48,9 +48,18 @@ def test_files_go_in_and_answers_come_out(tmp_path: Path) -> None:
             "scripts/setup_model.py",
         ),
         (["query", " ", "--data-dir", "{tmp}"], os.EX_DATAERR, "1 to 1000"),
+        (["graph", "{tmp}/none/x", "--data-dir", "{tmp}/store"], os.EX_NOINPUT, "no folder"),
+        (["graph", "{tmp}", "--data-dir", "{tmp}/store"], os.EX_UNAVAILABLE, "cannot be written"),
         (["query", "x", "--url", "http://127.0.0.1:9"], os.EX_UNAVAILABLE, "127.0.0.1:9"),
     ],
-    ids=["missing file", "missing model", "empty question", "no service"],
+    ids=[
+        "missing file",
+        "missing model",
+        "empty question",
+        "missing folder",
+        "folder for file",
+        "no service",
+    ],
 )
 def test_errors_are_one_line_and_an_exit_code(
     tmp_path: Path, arguments: list[str], code: int, says: str

@@ -36,6 +36,8 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
         (["create", "--scope", "admin", "--project", "atlas"], os.EX_DATAERR, "whole store"),
         (["create", "--scope", "query", "--expires", "soon"], os.EX_DATAERR, "90d"),
         (["create", "--scope", "query", "--expires", "2001-01-01"], os.EX_DATAERR, "over already"),
+        (["create", "--scope", "query", "--expires", "9999y"], os.EX_DATAERR, "year 9999"),
+        (["create", "--scope", "query", "--expires", "9999-12-31T23:00-05:00"], os.EX_DATAERR, "year 9999"),
         (["create", "--scope", "root"], 2, "admin"),
         (["revoke", "000000000000"], os.EX_NOINPUT, "cofio keys list"),
     ],

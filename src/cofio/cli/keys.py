@@ -97,13 +97,17 @@ def revoke(
 
 def _expiry(text: str) -> datetime:
     now = datetime.now(UTC)
-    if span := _SPAN.fullmatch(text):
-        return now + int(span[1]) * _UNITS[span[2]]
     try:
-        expiry = datetime.fromisoformat(text)
+        span = _SPAN.fullmatch(text)
+        expiry = now + int(span[1]) * _UNITS[span[2]] if span else datetime.fromisoformat(text)
+        expiry = expiry.astimezone(UTC) if expiry.tzinfo else expiry.replace(tzinfo=UTC)
+    except OverflowError:
+        raise InvalidInput(
+            f"{text} is beyond the calendar, which ends with the year 9999; a key without --expires never ends",
+            field="expires",
+        ) from None
     except ValueError:
         raise InvalidInput(f"{text!r} is no time such as 90d or 2027-01-31", field="expires") from None
-    expiry = expiry if expiry.tzinfo else expiry.replace(tzinfo=UTC)
     if expiry <= now:
         raise InvalidInput(f"{text} is over already", field="expires")
     return expiry
