@@ -5,53 +5,117 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any, Final
+from dataclasses import asdict, dataclass
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 import httpx
 import orjson
-from pydantic import SecretStr, TypeAdapter
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from pydantic import SecretStr, TypeAdapter, ValidationError
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from cofio.backups import Backup
 from cofio.erasure import Erasure
 from cofio.errors import (
+    BackupUnderWay,
     CofioError,
+    EncoderUnavailable,
     Forbidden,
     InvalidInput,
+    InvalidSettings,
+    MeetingsWaiting,
+    ModelMissing,
     NotFound,
     Overloaded,
+    StorageFull,
+    StoreBusy,
+    StoreInUse,
+    StoreTooNew,
+    StoreUnavailable,
     Unauthenticated,
     Unavailable,
+    VectorStoreUnavailable,
 )
 from cofio.records import DEFAULT_PROJECT, Answer, Deletion, MeetingInput, Operation, Question
 from cofio.store.audit import AuditPage
 
+Body = TypeVar("Body")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accepted:
+    operation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    backups: tuple[Backup, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Problem:
+    detail: str
+    code: str = ""
+
+
 _POLL_S: Final = 0.25
 _TIMEOUT: Final = httpx.Timeout(300.0, connect=5.0)
+_ACCEPTED: Final = TypeAdapter(_Accepted)
 _ANSWER: Final = TypeAdapter(Answer)
 _OPERATION: Final = TypeAdapter(Operation)
 _DELETION: Final = TypeAdapter(Deletion)
 _ERASURE: Final = TypeAdapter(Erasure)
 _AUDIT: Final = TypeAdapter(AuditPage)
 _BACKUP: Final = TypeAdapter(Backup)
-_BACKUPS: Final = TypeAdapter(tuple[Backup, ...])
+_HELD: Final = TypeAdapter(_Held)
+_PROBLEM: Final = TypeAdapter(_Problem)
+# The status tells too little of these: most of them are a 503.
+_BY_CODE: Final[Mapping[str, type[CofioError]]] = {
+    kind.code: kind
+    for kind in (
+        Overloaded,
+        BackupUnderWay,
+        MeetingsWaiting,
+        Unavailable,
+        StoreUnavailable,
+        StoreBusy,
+        StorageFull,
+        VectorStoreUnavailable,
+        EncoderUnavailable,
+        ModelMissing,
+        StoreInUse,
+        StoreTooNew,
+        InvalidSettings,
+    )
+}
 _BY_STATUS: Final[Mapping[int, type[CofioError]]] = {
     401: Unauthenticated,
     403: Forbidden,
     404: NotFound,
     429: Overloaded,
-    503: Overloaded,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
 }
 
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether a second try soon may succeed; a backup or a batch under way may take much longer."""
+    return type(error) in (Overloaded, StoreBusy)
+
+
+def _may_come_back(error: BaseException) -> bool:
+    """Whether the service may only be starting again: its batches then go on."""
+    return _is_busy(error) or isinstance(error, Unavailable)
+
+
+_WAIT: Final = wait_exponential_jitter(initial=1, max=20)
+_STOP: Final = stop_after_delay(180)
+
 # A busy service is asked again, more and more patiently.
-_patiently = retry(
-    retry=retry_if_exception_type(Overloaded),
-    wait=wait_exponential_jitter(initial=1, max=20),
-    stop=stop_after_delay(180),
-    reraise=True,
-)
+_patiently = retry(retry=retry_if_exception(_is_busy), wait=_WAIT, stop=_STOP, reraise=True)
+# What is only read may be asked for again after any failure of the way there.
+_persistently = retry(retry=retry_if_exception(_may_come_back), wait=_WAIT, stop=_STOP, reraise=True)
 
 
 class Client:
@@ -64,10 +128,13 @@ class Client:
     def submit(self, meetings: Sequence[MeetingInput]) -> str:
         """The meetings are on their way, and this is the id of their operation."""
         body = {"meetings": [_meeting_body(meeting) for meeting in meetings]}
-        return str(self._send("POST", "/ingest", body)["operation_id"])
+        return self._send("POST", "/ingest", _ACCEPTED, body).operation_id
 
     def watch(self, operation_id: str) -> Iterator[Operation]:
-        """The operation again and again until it is finished, the last time finished."""
+        """The operation again and again until it is finished, the last time finished.
+
+        A service that is away meanwhile is waited for, three minutes at most; then this raises `Unavailable`.
+        """
         while True:
             operation = self._operation(operation_id)
             yield operation
@@ -75,9 +142,9 @@ class Client:
                 return
             time.sleep(_POLL_S)
 
-    @_patiently
+    @_persistently
     def _operation(self, operation_id: str) -> Operation:
-        return _OPERATION.validate_python(self._send("GET", f"/operations/{operation_id}"))
+        return self._send("GET", f"/operations/{operation_id}", _OPERATION)
 
     @_patiently
     def ask(self, question: Question) -> Answer:
@@ -91,43 +158,39 @@ class Client:
                 name: value for name, value in asdict(question.filters).items() if value not in ((), None)
             },
         }
-        return _ANSWER.validate_python(self._send("POST", "/api/v2/query", body))
+        return self._send("POST", "/api/v2/query", _ANSWER, body)
 
     @_patiently
     def create_backup(self, keep: int | None) -> Backup:
         """The service has made a backup of its store; with `keep`, only so many of the newest are left."""
         body = {} if keep is None else {"keep": keep}
-        return _BACKUP.validate_python(self._send("POST", "/admin/backups", body))
+        return self._send("POST", "/admin/backups", _BACKUP, body)
 
     @_patiently
     def list_backups(self) -> tuple[Backup, ...]:
         """The service's backups, the newest first."""
-        return _BACKUPS.validate_python(self._send("GET", "/admin/backups")["backups"])
+        return self._send("GET", "/admin/backups", _HELD).backups
 
     @_patiently
     def delete_meeting(self, meeting_id: str) -> Deletion:
         """The service has forgotten the meeting."""
-        return _DELETION.validate_python(
-            self._send("DELETE", f"/api/v2/meetings/{quote(meeting_id, safe='')}")
-        )
+        return self._send("DELETE", f"/api/v2/meetings/{quote(meeting_id, safe='')}", _DELETION)
 
     @_patiently
     def erase_speaker(self, name: str, project: str | None) -> Erasure:
         """The service has erased the speaker, in one project or in all."""
         within = "" if project is None else f"?project={quote(project, safe='')}"
-        return _ERASURE.validate_python(
-            self._send("DELETE", f"/admin/speakers/{quote(name, safe='')}{within}")
-        )
+        return self._send("DELETE", f"/admin/speakers/{quote(name, safe='')}{within}", _ERASURE)
 
     @_patiently
     def erase_project(self, project: str) -> Erasure:
         """The service has erased the project."""
-        return _ERASURE.validate_python(self._send("DELETE", f"/admin/projects/{quote(project, safe='')}"))
+        return self._send("DELETE", f"/admin/projects/{quote(project, safe='')}", _ERASURE)
 
     @_patiently
     def list_audit(self, limit: int) -> AuditPage:
         """The latest entries of the service's audit."""
-        return _AUDIT.validate_python(self._send("GET", f"/admin/audit?limit={limit}"))
+        return self._send("GET", f"/admin/audit?limit={limit}", _AUDIT)
 
     def export(self, project: str | None) -> Iterator[bytes]:
         """The lines of the service's export, as they come."""
@@ -141,7 +204,7 @@ class Client:
         except httpx.TransportError as error:
             raise Unavailable(f"the export was cut off: {error or type(error).__name__}") from error
 
-    def _send(self, method: str, path: str, body: object | None = None) -> Any:
+    def _send(self, method: str, path: str, expected: TypeAdapter[Body], body: object | None = None) -> Body:
         content = None if body is None else orjson.dumps(body)
         try:
             response = self._http.request(
@@ -151,9 +214,14 @@ class Client:
             raise Unavailable(
                 f"no service answers at {self._http.base_url}: {error or type(error).__name__}"
             ) from error
-        if response.is_success:
-            return orjson.loads(response.content)
-        raise _refusal(response)
+        if not response.is_success:
+            raise _refusal(response)
+        try:
+            return expected.validate_json(response.content)
+        except ValidationError as error:
+            raise Unavailable(
+                f"what answers at {self._http.base_url} is no cofio, or one of another version"
+            ) from error
 
 
 @contextmanager
@@ -176,10 +244,10 @@ def _meeting_body(meeting: MeetingInput) -> dict[str, object]:
 
 
 def _refusal(response: httpx.Response) -> CofioError:
-    """The domain error that a problem stands for, as far as the status tells."""
-    kind = _BY_STATUS.get(response.status_code, InvalidInput if response.is_client_error else CofioError)
+    """The domain error that a problem stands for, as far as its code and the status tell."""
+    by_status = _BY_STATUS.get(response.status_code, InvalidInput if response.is_client_error else CofioError)
     try:
-        detail = str(orjson.loads(response.content)["detail"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        detail = f"the service answered {response.status_code} without a problem"
-    return kind(detail)
+        problem = _PROBLEM.validate_json(response.content)
+    except ValidationError:
+        return by_status(f"the service answered {response.status_code} without a problem")
+    return _BY_CODE.get(problem.code, by_status)(problem.detail)

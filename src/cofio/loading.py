@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -10,10 +10,10 @@ from typing import Any, Final
 from rich.console import Console
 
 from cofio import files
-from cofio.client import connect
-from cofio.errors import CofioError
+from cofio.client import Client, connect
+from cofio.errors import CofioError, InvalidInput
 from cofio.ingest import ingest
-from cofio.records import MeetingInput
+from cofio.records import MeetingInput, OperationItem
 from cofio.runtime import Runtime
 from cofio.settings import Settings
 from cofio.show import Outcome, progress_bar
@@ -51,24 +51,55 @@ async def remember(runtime: Runtime, found: Found, given: Given, console: Consol
 
 
 def send(url: str, found: Found, given: Given, settings: Settings, console: Console) -> list[Outcome]:
-    """The files are sent to the service in batches, and each batch is waited for."""
+    """The files are sent to the service in batches, and each batch is waited for.
+
+    What fails is told in its file's outcome and keeps no other file back. Raises `InvalidInput` for what is no URL.
+    """
     outcomes: list[Outcome] = []
     with connect(url, settings.api_key) as client, progress_bar(console) as progress:
         task = progress.add_task("Remembering", total=len(found), encoded=None)
+
+        def count(done: int) -> None:
+            progress.update(task, completed=len(outcomes) + done)
+
         for batch in _batches(found, given, settings, outcomes):
-            before = progress.tasks[task].completed
-            for operation in client.watch(client.submit([meeting for _, _, meeting in batch])):
-                progress.update(task, completed=before + operation.done)
-            for (path, warnings, _), item in zip(batch, operation.results, strict=True):
-                if item.receipt is not None:
-                    outcomes.append(_outcome(path, item.receipt, warnings))
-                else:
-                    outcomes.append(_failure(path, str((item.error or {}).get("detail", item.status))))
-        progress.update(task, completed=len(found))
+            for outcome in _sent(client, batch, count):
+                outcomes.append(outcome)
+                count(0)
+        count(0)
     return outcomes
 
 
 Sent = tuple[Path, tuple[str, ...], MeetingInput]
+
+
+def _sent(client: Client, batch: Sequence[Sent], count: Callable[[int], None]) -> Iterator[Outcome]:
+    """What became of each member, in their order; `count` is told how many of the batch are done."""
+    try:
+        results = _results(client, batch, count)
+    except CofioError as error:
+        if isinstance(error, InvalidInput) and len(batch) > 1:
+            # The service takes a batch as a whole: sent one by one, only what it refuses stays out.
+            for each in batch:
+                yield from _sent(client, [each], count)
+        else:
+            yield from (_failure(path, error.detail) for path, _, _ in batch)
+        return
+    for (path, warnings, _), item in zip(batch, results, strict=True):
+        if item.receipt is not None:
+            yield _outcome(path, item.receipt, warnings)
+        else:
+            yield _failure(path, str((item.error or {}).get("detail", item.status)))
+
+
+def _results(
+    client: Client, batch: Sequence[Sent], count: Callable[[int], None]
+) -> tuple[OperationItem, ...]:
+    results: tuple[OperationItem, ...] = ()
+    for operation in client.watch(client.submit([meeting for _, _, meeting in batch])):
+        count(operation.done)
+        results = operation.results
+    return results
 
 
 def _batches(found: Found, given: Given, settings: Settings, failures: list[Outcome]) -> Iterator[list[Sent]]:
