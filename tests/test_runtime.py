@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
 from hash_encoder import HashEncoder
 
+from cofio.data_dir import DATABASE_NAME
 from cofio.errors import InvalidSettings
+from cofio.ingest import ingest
+from cofio.query import recall
+from cofio.records import MeetingInput, Question
 from cofio.runtime import open_runtime
 from cofio.settings import Settings
 
@@ -53,3 +59,19 @@ async def test_a_store_keeps_to_its_encoder_or_to_what_became_of_it(tmp_path: Pa
     # The version before opens it again.
     async with open_runtime(settings, HashEncoder()):
         pass
+
+
+async def test_a_store_that_another_process_holds_is_opened_and_asked_all_the_same(tmp_path: Path) -> None:
+    """A worker that takes a dead one's place while an operator looks at the database, say."""
+    settings = Settings(data_dir=tmp_path / "store")
+    meeting = MeetingInput(title="Kiln", transcript="Ann: The kiln is cold.")
+    async with open_runtime(settings, HashEncoder()) as runtime:
+        await ingest(runtime, meeting)
+    with contextlib.closing(
+        sqlite3.connect(settings.data_dir / DATABASE_NAME, isolation_level=None)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with open_runtime(settings, HashEncoder()) as runtime:
+            answer = await recall(runtime, Question(query="Is the kiln cold?"))
+            assert [memory.content for memory in answer.direct_results["L2"]] == ["The kiln is cold."]
+            other.execute("ROLLBACK")

@@ -296,13 +296,22 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
 
 async def _check_encoder(database: Database, encoder: TextEncoder) -> None:
     """Vectors of two encoders do not compare: a store keeps to the one that it was begun with, or to what it became."""
-    known = await database.write(_fact_or, "encoder", lambda: encoder.fingerprint)
+    known = await _kept_fact(database, "encoder", lambda: encoder.fingerprint)
     if not comparable(encoder, known):
         raise InvalidSettings(
             f"This store's vectors were made by the encoder {known}, not by {encoder.fingerprint}. "
             "Set `precision` and `model_dir` as they were, or ingest into a new --data-dir.",
             field="precision",
         )
+
+
+async def _kept_fact(database: Database, name: str, new: Callable[[], str]) -> str:
+    """The fact of this name, which is a new one if there was none.
+
+    Only the first writes: a store that another process holds can be opened all the same.
+    """
+    known = await database.fact(name)
+    return known if known is not None else await database.write(_fact_or, name, new)
 
 
 def _fact_or(connection: sqlite3.Connection, name: str, new: Callable[[], str]) -> str:
@@ -353,7 +362,7 @@ async def _open_shared_cache(
     """The cache that `settings` name, closed with the stack; it knows the store by a name that no other has."""
     if settings.cache_url is None:
         return None
-    store = await database.write(_fact_or, STORE_ID, lambda: str(uuid.uuid4()))
+    store = await _kept_fact(database, STORE_ID, lambda: str(uuid.uuid4()))
     # By its name, and in a thread, as the server's client: most have no Redis.
     opened: type[SharedCache] = await asyncio.to_thread(pkgutil.resolve_name, SHARED_CACHE)
     shared = opened(settings.cache_url.get_secret_value(), store=store, ttl_s=settings.cache_ttl_s)
