@@ -21,6 +21,7 @@ from ports import free_port
 from processes import WAIT_S, running, until, vector_server
 from prometheus_client.parser import text_string_to_metric_families
 
+from cofio.data_dir import held
 from cofio.errors import StoreInUse
 from cofio.maintain import doctor
 from cofio.runtime import open_runtime
@@ -335,6 +336,63 @@ def test_a_dead_worker_is_replaced_and_none_outlives_the_group(tmp_path: Path) -
                 lambda: not any(Path(f"/proc/{pid}").exists() for pid in orphans) or None,
                 "a worker outlives the process that looked after it",
             )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are listed in /proc")
+def test_a_worker_that_cannot_start_again_leaves_the_others_serving(tmp_path: Path) -> None:
+    port = free_port()
+    models = tmp_path / "models"
+    models.symlink_to(ROOT / "models")
+    with vector_server(tmp_path) as url:
+        command = [sys.executable, "-m", "cofio", "serve", "--workers", "2", "--qdrant-url", url]
+        command += ["--port", str(port), "--data-dir", str(tmp_path / "store")]
+        log = tmp_path / "log"
+        with (
+            running(command, log, environment={**os.environ, "COFIO_MODEL_DIR": str(models)}) as supervisor,
+            httpx.Client(
+                base_url=f"http://127.0.0.1:{port}", timeout=WAIT_S, headers={"Connection": "close"}
+            ) as client,
+        ):
+            until(lambda: "Ready on" in log.read_text() or None, "the workers are not ready")
+            ingest(client, "kiln", "Ann: The kiln is fired on Mondays.", "Bob: Then Tuesday is for glazing.")
+            models.unlink()
+            killed, survivor = sorted(workers_of(supervisor.pid))
+            os.kill(killed, signal.SIGKILL)
+            until(
+                lambda: log.read_text().count("worker_failed_to_start") >= 2 or None,
+                "it was not begun again after its first failure",
+            )
+            assert survivor in workers_of(supervisor.pid)
+            assert "fired on Mondays" in ask(client, "When is the kiln fired?").text
+            models.symlink_to(ROOT / "models")
+            until(
+                lambda: (
+                    (len(workers_of(supervisor.pid)) == 2 and scraped(client)["cofio_workers",] == 2) or None
+                ),
+                "it was not begun again when its model was there",
+            )
+            assert survivor in workers_of(supervisor.pid)
+
+
+def test_workers_that_cannot_start_at_all_end_the_service_in_a_sentence(tmp_path: Path) -> None:
+    port = free_port()
+    store = tmp_path / "store"
+    with vector_server(tmp_path) as url, contextlib.ExitStack() as taken:
+        command = [sys.executable, "-m", "cofio", "serve", "--workers", "2", "--qdrant-url", url]
+        command += ["--port", str(port), "--data-dir", str(store)]
+        log = tmp_path / "log"
+
+        def take() -> bool | None:
+            with contextlib.suppress(StoreInUse):
+                taken.enter_context(held(store))
+                return True
+            return None
+
+        with running(command, log, ends_with=os.EX_UNAVAILABLE) as supervisor:
+            until(lambda: (store / "cofio.sqlite3").exists() or None, "the store is not prepared")
+            until(take, "the directory is never free between its preparation and the workers")
+            supervisor.wait(WAIT_S)
+    assert "A worker could not start; the log says why." in log.read_text()
 
 
 def test_a_turn_is_one_process_s_and_ends_with_it(tmp_path: Path) -> None:

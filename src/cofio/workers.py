@@ -8,17 +8,20 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
+from weakref import WeakKeyDictionary, WeakSet
 
+import structlog
 import uvicorn
 import uvloop
 from fastapi import FastAPI
 from rich.console import Console
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from cofio.errors import Unavailable
 from cofio.http.app import create_app
@@ -36,12 +39,16 @@ from cofio.settings import Settings
 from cofio.telemetry.exposition import counted_together, forget_all_but
 from cofio.telemetry.logs import configure_logging
 
+_log: Final = structlog.get_logger(__name__)
+
 # A worker that does not say for so long that it lives is killed and replaced.
 SILENCE_S: Final = 30
+# So long at most it takes until a worker that could not start is begun again.
+LONGEST_PAUSE_S: Final = 60.0
 
 
 def serve(settings: Settings, *, load: Path | None, example: str, console: Console) -> None:
-    """Returns once all workers have ended after SIGINT or SIGTERM, everything closed; one that dies is replaced.
+    """Returns once all workers have ended after SIGINT or SIGTERM, everything closed; one that ends is replaced.
 
     `load` names transcripts to remember first, once for a data directory. When all workers listen, a command that
     asks `example` is printed. Raises what `open_runtime` raises, and `Unavailable` if a worker cannot start.
@@ -59,7 +66,7 @@ def serve(settings: Settings, *, load: Path | None, example: str, console: Conso
     with counted_together(), config.bind_socket() as listening:
         workers = _Workers(config, [listening], lambda: announce(settings, gate, example, console))
         workers.run()
-    if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
+    if workers.failed:
         raise Unavailable("A worker could not start; the log says why.")
 
 
@@ -114,15 +121,51 @@ def _end_with_parent() -> None:
 
 
 class _Workers(Multiprocess):
-    """Calls `on_ready` once all workers listen; of one that has ended the metrics tell no more what it is doing."""
+    """Calls `on_ready` once all workers listen; of one that has ended the metrics tell no more what it is doing.
+
+    A worker that ends is replaced: at once if it has served, after a pause that grows if it could not start, so that
+    the others go on. If one cannot start before all have listened, all end, and `failed` is true.
+    """
 
     def __init__(self, config: uvicorn.Config, sockets: list[Any], on_ready: Callable[[], None]) -> None:
         super().__init__(config, sockets)
+        self.failed = False
         self._on_ready: Callable[[], None] | None = on_ready
+        self._have_listened: WeakSet[Process] = WeakSet()
+        self._failed_starts: Counter[int] = Counter()  # one after the other, by place
+        self._due: WeakKeyDictionary[Process, float] = (
+            WeakKeyDictionary()
+        )  # when those that failed are replaced
 
     def keep_subprocess_alive(self) -> None:
-        super().keep_subprocess_alive()
+        for place, worker in enumerate(self.processes):
+            if not worker.is_alive(self.config.timeout_worker_healthcheck):
+                self._replace(place, worker)
+            elif worker not in self._have_listened and worker.is_ready():
+                self._have_listened.add(worker)
+                self._failed_starts[place] = 0
+            if self.should_exit.is_set():
+                return
         forget_all_but({worker.pid for worker in self.processes if worker.pid is not None})
-        if self._on_ready is not None and all(worker.is_ready() for worker in self.processes):
+        if self._on_ready is not None and all(worker in self._have_listened for worker in self.processes):
             self._on_ready()
             self._on_ready = None
+
+    def _replace(self, place: int, worker: Process) -> None:
+        could_not_start = worker not in self._have_listened and (worker.exitcode or 0) > 0
+        worker.kill()  # it may have been silent, not dead
+        worker.join()
+        if could_not_start and self._on_ready is not None:
+            _log.error("worker_failed_to_start", pid=worker.pid)
+            self.failed = True
+            self.should_exit.set()
+            return
+        if could_not_start and worker not in self._due:
+            pause = min(2.0 ** self._failed_starts[place], LONGEST_PAUSE_S)
+            _log.error("worker_failed_to_start", pid=worker.pid, again_in_s=pause)
+            self._failed_starts[place] += 1
+            self._due[worker] = time.monotonic() + pause
+        if time.monotonic() >= self._due.get(worker, 0.0):
+            _log.warning("worker_replaced", pid=worker.pid)
+            self.processes[place] = Process(self.config, self.sockets)
+            self.processes[place].start()
