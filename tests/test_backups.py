@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -97,6 +98,21 @@ async def test_a_store_is_replaced_only_on_request_with_its_index_and_graph(tmp_
         assert runtime.live.current.counts["meetings"] == 1
         assert (await doctor(runtime, repair=False)).problems == ()
         assert await runtime.database.fact("restored") is None
+
+
+async def test_the_log_of_a_lost_database_does_not_come_back_into_the_restored_one(tmp_path: Path) -> None:
+    store, folder, lost = tmp_path / "store", tmp_path / "backups", tmp_path / "lost"
+    async with _open(store) as runtime:
+        await ingest(runtime, meeting(1))
+        made = await asyncio.to_thread(create_backup, store, folder)
+        await ingest(runtime, meeting(2))
+        shutil.copytree(store, lost)  # as a kill leaves it: what is newest is in the log
+    (lost / DATABASE_NAME).unlink()
+    assert (lost / f"{DATABASE_NAME}-wal").stat().st_size > 0
+    restore_backup(folder / made.name, lost)
+    async with _open(lost) as runtime:
+        assert runtime.live.current.counts["meetings"] == 1
+        assert (await doctor(runtime, repair=False)).problems == ()
 
 
 async def test_an_index_of_another_truth_is_emptied_after_a_restore(tmp_path: Path) -> None:

@@ -213,6 +213,37 @@ async def test_two_ingests_of_one_meeting_at_once_store_it_once(runtime: Runtime
     assert runtime.writing == {}
 
 
+async def test_one_speaker_in_two_spellings_is_one_person(runtime: Runtime) -> None:
+    receipt = await ingest(
+        runtime,
+        MeetingInput(
+            title="Gate", transcript="Ann: I say we ship the gateway.\nANN: I say no to the gateway."
+        ),
+    )
+    assert receipt.memories_by_level["L2"] == 2
+    (person,) = await runtime.database.read(
+        lambda connection: connection.execute(
+            "SELECT concept_key, label, episodes FROM mentions WHERE kind = 'person'"
+        ).fetchall()
+    )
+    assert (person["concept_key"], person["label"], person["episodes"]) == ("person:ann", "Ann", "[0,1]")
+
+
+async def test_somebody_called_none_is_not_nobody(runtime: Runtime) -> None:
+    said = "We ship the gateway today."
+    spoken = f"<v None>{said}", "<v Ben>Fine with me, let us go.", said
+    cues = [f"00:{10 * i:02}.000 --> 00:{10 * i + 2:02}.000\n{text}\n" for i, text in enumerate(spoken)]
+    receipt = await ingest(runtime, MeetingInput(title="Gate", transcript="\n".join(["WEBVTT\n", *cues])))
+    assert receipt.memories_by_level["L2"] == 3
+
+
+@pytest.mark.parametrize("value", [1 << 70, "\ud800"])
+async def test_metadata_that_no_json_holds_is_refused(runtime: Runtime, value: object) -> None:
+    with pytest.raises(InvalidInput, match="metadata"):
+        await ingest(runtime, replace(STANDUP, metadata={"room": value}))
+    assert runtime.live.current.counts["meetings"] == 0
+
+
 async def test_projects_do_not_share_concepts(runtime: Runtime) -> None:
     await ingest(runtime, STANDUP)
     await ingest(runtime, replace(REVIEW, project="other"))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 from drills.meetings import ABSENT, EDITIONS, edition_word, meeting, meeting_id, word
 from drills.verify import told
 from hash_encoder import HashEncoder
 
+from cofio.graph.scope import scope
 from cofio.ingest import ingest
 from cofio.livegraph import LiveGraph
 from cofio.maintain import delete_meeting
 from cofio.query import recall
-from cofio.records import Question
-from cofio.runtime import open_runtime
+from cofio.records import Filters, MeetingInput, Question
+from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 
 MEETINGS = range(1, 30)
@@ -42,3 +44,75 @@ async def test_what_was_deleted_and_replaced_changes_no_answer(tmp_path: Path) -
             question = Question(query=f"What about {asked}?", limit_per_level=3)
             answer = await recall(runtime, question)
             assert told(answer) == told(await recall(anew, question))
+
+
+ASKED = MeetingInput(
+    title="Asked",
+    project="p",
+    external_id="asked",
+    date=date(2026, 1, 1),
+    transcript="Ben: How do we handle the gateway battery of the supplier before winter with a gasket order?",
+)
+ANSWERED = MeetingInput(
+    title="Answered",
+    project="p",
+    external_id="answered",
+    date=date(2026, 2, 2),
+    transcript="Ann: Hello to all of you today, we begin.\n"
+    "Ann: We handle the gateway battery of the supplier before winter with a new gasket order.",
+)
+ELSEWHERE = MeetingInput(
+    title="Elsewhere",
+    project="other",
+    transcript="Zoe: The salaries of the board are secret and shall stay so.",
+)
+
+
+async def test_an_answer_whose_question_is_gone_leads_nowhere(tmp_path: Path) -> None:
+    """SQLite gives the row id of the deleted question to the next memory, here one of another project."""
+    async with open_runtime(Settings(data_dir=tmp_path / "store"), HashEncoder()) as runtime:
+        await ingest(runtime, ANSWERED)
+        asked = await ingest(runtime, ASKED)
+        await ingest(runtime, replace(ANSWERED, metadata={"room": "4"}))
+        assert edges(runtime) == await edges_anew(runtime, tmp_path)
+        await delete_meeting(runtime, asked.meeting_id)
+        await ingest(runtime, ELSEWHERE)
+        assert edges(runtime) == await edges_anew(runtime, tmp_path)
+        # A replacement takes questions away too.
+        await ingest(runtime, ASKED)
+        await ingest(runtime, replace(ANSWERED, metadata={"room": "5"}))
+        await ingest(runtime, replace(ASKED, transcript="Ben: There is nothing that I want to know today."))
+        await ingest(runtime, replace(ELSEWHERE, title="Elsewhere too"))
+        assert edges(runtime) == await edges_anew(runtime, tmp_path)
+
+
+def edges(runtime: Runtime) -> set[tuple[str, str]]:
+    """All edges of the graph in use, by memory ids."""
+    graph = runtime.live.current
+    ids = graph.memory_ids(range(graph.nodes))
+    start = graph.edge_start
+    return {
+        (ids[node], ids[target])
+        for node in range(graph.nodes)
+        for target in graph.edge_target[start[node] : start[node + 1]].tolist()
+    }
+
+
+async def edges_anew(runtime: Runtime, tmp_path: Path) -> set[tuple[str, str]]:
+    """As `edges`, of a graph that was made of the truth alone."""
+    live = await LiveGraph.open(runtime.database, tmp_path / "none.npz", runtime.turns)
+    return edges(replace(runtime, live=live))
+
+
+async def test_a_meeting_is_found_by_its_id_in_the_graph_that_was_there_before_it_grew(
+    tmp_path: Path,
+) -> None:
+    async with open_runtime(Settings(data_dir=tmp_path / "store"), HashEncoder()) as runtime:
+        receipt = await ingest(runtime, ANSWERED)
+        before = runtime.live.current
+        await ingest(
+            runtime, replace(ANSWERED, transcript=f"{ANSWERED.transcript}\nAnn: And that was all of it.")
+        )
+        of_it = Filters(meeting_id=(receipt.meeting_id,))
+        assert scope(before, of_it).meetings.sum() == 1
+        assert scope(runtime.live.current, of_it).meetings.sum() == 1

@@ -150,11 +150,12 @@ def _put_in_place(restoring: Path, data_dir: Path) -> None:
     aside.mkdir()
     if database.exists():
         _empty_log(database)
-        # From here on the old database needs nothing beside itself.
-        for name in (f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm", GRAPH_NAME, VECTORS_NAME):
-            with contextlib.suppress(FileNotFoundError):
-                (data_dir / name).rename(aside / name)
-        sync(data_dir)
+    # From here on an old database needs nothing beside itself. Also where it was lost: SQLite would write what its log
+    # still holds into the one that takes its place.
+    for name in (f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm", GRAPH_NAME, VECTORS_NAME):
+        with contextlib.suppress(FileNotFoundError):
+            (data_dir / name).rename(aside / name)
+    sync(data_dir)
     restoring.replace(database)
     sync(data_dir)
 

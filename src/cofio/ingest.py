@@ -189,8 +189,15 @@ def _read(meeting: MeetingInput) -> _Read:
         transcript=transcript,
         episodes=episodes,
         ids=_episode_ids(meeting_id, episodes),
-        content_hash=content_hash_of(meeting, episodes),
+        content_hash=_content_hash(meeting, episodes),
     )
+
+
+def _content_hash(meeting: MeetingInput, episodes: Sequence[Episode]) -> str:
+    try:
+        return content_hash_of(meeting, episodes)
+    except orjson.JSONEncodeError as error:  # all else is text that was cleaned
+        raise InvalidInput(f"The metadata cannot be written as JSON: {error}.", field="metadata") from error
 
 
 def _meeting_id(meeting: MeetingInput, transcript: Transcript) -> str:

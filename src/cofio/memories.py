@@ -70,8 +70,11 @@ class MeetingMemories:
 
 
 def named_id(*parts: object) -> str:
-    """The deterministic id of what `parts` name."""
-    return str(uuid.uuid5(NAMESPACE, "\x1f".join(str(part) for part in parts)))
+    """The deterministic id of what `parts` name; nobody, and somebody who is called "None", are two."""
+    # No text that was cleaned holds control characters, so these keep the parts and the two kinds of None apart.
+    return str(
+        uuid.uuid5(NAMESPACE, "\x1f".join("\x1eNone" if part == "None" else str(part) for part in parts))
+    )
 
 
 def concept_id(project: str, key: str) -> str:

@@ -246,16 +246,16 @@ def _subject(
 def _people(
     episodes: Sequence[Episode], full: Float32s, context_of: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> list[Mention]:
-    """Every speaker is a concept, mentioned by what he says himself."""
+    """Every speaker is a concept, mentioned by what he says himself, however his name is capitalised."""
     spoken: dict[str, list[int]] = {}
     for i, episode in enumerate(episodes):
         if episode.speaker:
-            spoken.setdefault(episode.speaker, []).append(i)
+            spoken.setdefault(episode.speaker.casefold(), []).append(i)
     return [
         Mention(
-            key=f"person:{name.casefold()}",
+            key=f"person:{name}",
             kind=ConceptKind.PERSON,
-            label=name,
+            label=episodes[positions[0]].speaker or name,
             salience=1.0,
             contexts=len(set(context_of[positions].tolist())),
             episodes=tuple(positions),

@@ -32,6 +32,7 @@ def test_files_go_in_and_answers_come_out(tmp_path: Path) -> None:
     assert "agree" in cofio("doctor", "--data-dir", store)
     cofio("rebuild", "--data-dir", store)
     cofio("graph", tmp_path / "memory.graphml", "--data-dir", store)
+    assert "cannot be written" in cofio("graph", tmp_path, "--data-dir", store, code=os.EX_UNAVAILABLE)
     graph = nx.read_graphml(tmp_path / "memory.graphml", force_multigraph=True)
     assert {"next", "part_of", "spoken_by"} <= {kind for _, _, kind in graph.edges(data="kind")}
     assert any("rusty" in str(content) for _, content in graph.nodes(data="content"))
@@ -39,17 +40,25 @@ def test_files_go_in_and_answers_come_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "command", [["doctor"], ["query", "x"], ["rebuild"], ["audit"], ["graph", "g.graphml"]]
+)
+def test_a_mistyped_folder_is_no_empty_store(tmp_path: Path, command: list[str]) -> None:
+    told = cofio(*command, "--data-dir", tmp_path / "typo", code=os.EX_NOINPUT)
+    assert "There is no store in" in told
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         (["ingest", "/no/such/file", "--data-dir", "{tmp}"], os.EX_DATAERR, "no file"),
         (
-            ["query", "x", "--data-dir", "{tmp}", "--model-dir", "{tmp}"],
+            ["ingest", "README.md", "--data-dir", "{tmp}", "--model-dir", "{tmp}"],
             os.EX_OSFILE,
             "scripts/setup_model.py",
         ),
         (["query", " ", "--data-dir", "{tmp}"], os.EX_DATAERR, "1 to 1000"),
         (["graph", "{tmp}/none/x", "--data-dir", "{tmp}/store"], os.EX_NOINPUT, "no folder"),
-        (["graph", "{tmp}", "--data-dir", "{tmp}/store"], os.EX_UNAVAILABLE, "cannot be written"),
         (["query", "x", "--url", "http://127.0.0.1:9"], os.EX_UNAVAILABLE, "127.0.0.1:9"),
     ],
     ids=[
@@ -57,7 +66,6 @@ def test_files_go_in_and_answers_come_out(tmp_path: Path) -> None:
         "missing model",
         "empty question",
         "missing folder",
-        "folder for file",
         "no service",
     ],
 )

@@ -52,7 +52,7 @@ def ingest(
         async def ingest_here(runtime: Runtime) -> list[Outcome]:
             return await remember(runtime, found, given, err)
 
-        outcomes = with_runtime(settings, ingest_here)
+        outcomes = with_runtime(settings, ingest_here, may_begin=True)
     show_outcomes(out, outcomes)
     if any(outcome.failed for outcome in outcomes):
         raise typer.Exit(SOME_FAILED)

@@ -117,7 +117,7 @@ class MemoryGraph:
     rows_by_id: IdIndex
     concept_of_memory: Mapping[str, int]  # perhaps of a later version too
     concepts_of_stem: Mapping[str, Sequence[int]]  # perhaps of a later version, perhaps dead
-    meeting_of_id: Mapping[str, int]  # perhaps of a later version
+    meeting_of_id: Mapping[str, int]
     meetings_of_speaker: Mapping[int, Sequence[int]]  # perhaps of a later version, perhaps dead
     speakers_of_word: Mapping[str, Sequence[int]]
     words_of_speaker: Mapping[int, Sequence[str]]  # of the name, as `cofio.text.terms.bare_word` writes them

@@ -342,7 +342,7 @@ class Ledger:
             rows_by_id=self._rows_by_id,
             concept_of_memory=self._concept_of_memory,
             concepts_of_stem=self._concepts_of_stem,
-            meeting_of_id=self._meeting_of_id,
+            meeting_of_id=dict(self._meeting_of_id),
             meetings_of_speaker=self._meetings_of_speaker,
             speakers_of_word=self._speakers_of_word,
             words_of_speaker=self._words_of_speaker,

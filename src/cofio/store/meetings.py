@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
@@ -243,6 +243,7 @@ def _save_meeting(
     }
     gone = before - {(memory.memory_id, int(memory.level)) for memory in kept}
     old_keys = {row["concept_key"] for row in queries.concept_keys_of_meeting(connection, meeting=key)}
+    answering = _meetings_that_answer(connection, gone, key)
     queries.delete_edges_of_meeting(connection, meeting=key)
     queries.delete_memories(connection, [{"memory_id": memory_id} for memory_id, _ in sorted(gone)])
     queries.delete_mentions_of_meeting(connection, meeting=key)
@@ -252,7 +253,7 @@ def _save_meeting(
     _owe(connection, "delete", gone)
     _owe(connection, "upsert", [(memory.memory_id, int(memory.level)) for memory in kept])
     keys = old_keys | {mention.key for mention in memories.mentions}
-    _record_change(connection, record.project, keys, key, only_added=not old_keys)
+    _record_change(connection, record.project, keys, key, only_added=not old_keys, also=answering)
     return gone
 
 
@@ -282,10 +283,11 @@ def _delete_meeting(
     ]
     keys = {mention["concept_key"] for mention in queries.concept_keys_of_meeting(connection, meeting=key)}
     before = queries.counts(connection)
+    answering = _meetings_that_answer(connection, memories, key)
     queries.delete_meeting(connection, id=key)
     queries.forget_meeting_in_operations(connection, meeting_id=meeting_id)
     _owe(connection, "delete", memories)
-    _record_change(connection, row["project"], keys, key, only_added=False)
+    _record_change(connection, row["project"], keys, key, only_added=False, also=answering)
     removed = _deletion(meeting_id, before, queries.counts(connection))
     named = queries.names_in_use(connection, project=row["project"], series=row["series"])
     if not named["in_use"]:
@@ -413,9 +415,27 @@ def _owe(
     queries.owe(connection, rows)
 
 
+def _meetings_that_answer(
+    connection: sqlite3.Connection, gone: Iterable[tuple[str, int]], meeting: int
+) -> list[int]:
+    """Row ids of the other meetings that lose an edge when the memories of this one that are `gone` are removed."""
+    listed = orjson.dumps([memory_id for memory_id, _ in gone]).decode()
+    rows = queries.meetings_that_answer(connection, questions=listed, meeting=meeting)
+    return sorted(int(row["meeting"]) for row in rows)
+
+
 def _record_change(
-    connection: sqlite3.Connection, project: str, keys: set[str], meeting: int, *, only_added: bool
+    connection: sqlite3.Connection,
+    project: str,
+    keys: set[str],
+    meeting: int,
+    *,
+    only_added: bool,
+    also: Iterable[int],
 ) -> None:
+    """The meeting, its concepts, and the meetings `also` changed with it are told to those who follow."""
+    for other in also:
+        queries.record_change(connection, meeting=other, concepts="[]")
     concepts = refresh_concepts(
         connection, project=project, keys=keys, meeting=meeting, only_added=only_added
     )

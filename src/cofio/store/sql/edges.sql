@@ -1,6 +1,14 @@
 -- name: delete_edges_of_meeting!
 DELETE FROM edges WHERE source IN (SELECT id FROM memories WHERE meeting = :meeting);
 
+-- name: meetings_that_answer
+-- The meetings, but this one, that answer questions of these memories.
+SELECT DISTINCT s.meeting
+FROM memories q
+JOIN edges e ON e.target = q.id AND e.kind = 'answers'
+JOIN memories s ON s.id = e.source
+WHERE q.memory_id IN (SELECT value FROM json_each(:questions)) AND s.meeting <> :meeting;
+
 -- name: save_edges*!
 INSERT OR REPLACE INTO edges (source, target, kind, weight) VALUES (:source, :target, :kind, :weight);
 
