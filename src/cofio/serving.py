@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from cofio import collector, files
 from cofio.access.gate import Gate, open_gate
 from cofio.http.app import create_app
-from cofio.http.protocol import BoundedHead
+from cofio.http.protocol import BoundedConnection
 from cofio.loading import remember
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
@@ -85,7 +85,7 @@ def http_config(app: ASGIApp | Callable[[], ASGIApp], settings: Settings, **more
         log_config=None,  # configure_logging has set up uvicorn's loggers too
         access_log=False,  # cofio.access logs each request with its id and route
         proxy_headers=False,  # the app itself believes trusted_proxies, and nobody else
-        http=BoundedHead,
+        http=BoundedConnection,
         server_header=False,
         ws="none",
         lifespan="on",

@@ -132,6 +132,11 @@ class Settings(BaseSettings):
         ge=1024,
         description="Largest request body in bytes; a larger one is answered 413.",
     )
+    body_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds that a body may keep the service waiting, at once or, with one more for every 32 KiB that came, in all; then it is answered 408.",
+    )
     max_transcript_chars: int = Field(
         default=8_000_000, ge=1, description="Longest transcript in characters."
     )

@@ -319,6 +319,8 @@ def test_bodies_that_are_too_large_are_refused_by_nginx_as_cofio_would(told: tup
 def test_limits_of_bodies_are_those_of_cofio() -> None:
     limits = [int(size) * MIB for size in re.findall(r"client_max_body_size (\d+)m;", CONFIGURATION)]
     assert limits == [SMALL_BODY_BYTES, Settings().max_body_bytes]
+    (between,) = re.findall(r"client_body_timeout (\d+)s;", CONFIGURATION)
+    assert int(between) == Settings().body_timeout_s
 
 
 def test_only_what_is_for_everybody_or_for_keys_of_users_is_open(told: tuple[Front, Received]) -> None:

@@ -25,8 +25,8 @@ from cofio.http.bodies import SMALL_JSON_VALUES
 from cofio.http.bounds import LIMITS, describe_limits
 from cofio.http.ingest import MAX_FORM_FIELDS, MAX_KEYS
 from cofio.http.json_shape import bound_of, shape_of
-from cofio.http.problems import MAX_TOLD_ERRORS, HeadTooLarge, mapped
-from cofio.http.protocol import BoundedHead
+from cofio.http.problems import MAX_TOLD_ERRORS, BodyTooSlow, HeadTooLarge, mapped
+from cofio.http.protocol import BoundedConnection
 from cofio.runtime import open_runtime
 from cofio.settings import Settings
 
@@ -172,7 +172,10 @@ async def test_each_limit_has_its_code_and_what_keeps_it_is_answered(
 
 
 def test_every_limit_is_tried_and_on_the_page() -> None:
-    assert {limit.kind.code for limit in LIMITS} == {case[0] for case in CASES} | {HeadTooLarge.code}
+    assert {limit.kind.code for limit in LIMITS} == {case[0] for case in CASES} | {
+        HeadTooLarge.code,
+        BodyTooSlow.code,  # tests/http/test_slow_clients.py
+    }
     assert describe_limits() in (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
 
 
@@ -311,7 +314,7 @@ async def _empty(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("endless", [b"X-Long: " + b"x" * 500_000, b"X-More: y\r\n" * 50_000, b""])
 async def test_a_head_without_end_is_refused(endless: bytes) -> None:
-    config = uvicorn.Config(_empty, http=BoundedHead, port=0, log_config=None, lifespan="off")
+    config = uvicorn.Config(_empty, http=BoundedConnection, port=0, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         running = asyncio.create_task(server.serve(sockets=[listening]))

@@ -18,7 +18,7 @@ from cofio.backups import Backup
 from cofio.data_dir import backup_dir
 from cofio.erasure import Erasure
 from cofio.errors import BackupUnderWay, MeetingsWaiting, NotFound, Unavailable
-from cofio.http.problems import InvalidRequest, MalformedBody, describe
+from cofio.http.problems import BodyTooSlow, InvalidRequest, MalformedBody, describe
 from cofio.http.schemas import Body, Name, whole
 from cofio.http.state import Actor, OpenRuntime, StillAdmitted
 from cofio.http.wire import answer
@@ -56,7 +56,7 @@ class Backups:
     response_model=None,
     responses={
         201: {"model": Backup, "description": "The backup is complete."},
-        **describe(MalformedBody, InvalidRequest, BackupUnderWay, Unavailable),
+        **describe(MalformedBody, BodyTooSlow, InvalidRequest, BackupUnderWay, Unavailable),
     },
 )
 async def create_backup(runtime: OpenRuntime, actor: Actor, asked: BackupRequest | None = None) -> Response:
@@ -165,7 +165,7 @@ class ExportRequest(Body):
         "A line `export` with version, encoder and counts; then each `meeting` with its `episode`, `context`, `edge` and "
         "`mention` lines, then every `concept`; at last `end` with the number and the SHA-256 of the lines before it, so "
         "that what was cut off is seen. It is of one state of the memory. `cofio import` takes it in elsewhere. When the key is revoked or expires, the lines "
-        "end, without `end`."
+        "end, without `end`; so they do where they are not read for 30 s."
     ),
     response_class=StreamingResponse,
     responses={

@@ -24,7 +24,7 @@ from cofio.http.cached import CachedQueries, KnownBodies
 from cofio.http.guard import KEY_HEADER, Guard, describe_access
 from cofio.http.headers import SecurityHeaders
 from cofio.http.limits import RateLimits
-from cofio.http.middleware import LARGE_BODIES, LimitedBody, Observed, largest_body
+from cofio.http.middleware import LARGE_BODIES, LimitedBody, Observed, TimelyBody, largest_body
 from cofio.http.places import Places
 from cofio.http.schemas import BatchRequest, MeetingRequest
 from cofio.http.state import State
@@ -96,6 +96,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
     app.add_middleware(LimitedBody, limit_of=limit_of)
     app.add_middleware(Places, settings=settings)
     app.add_middleware(CachedQueries, route=route, path=query.PATH, known=known)
+    app.add_middleware(TimelyBody, most_s=settings.body_timeout_s)
     app.add_middleware(RateLimits, settings=settings)
     app.add_middleware(Guard, gate=gate, settings=settings, templates=templates)
     if settings.cors_origins:

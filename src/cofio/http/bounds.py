@@ -15,9 +15,10 @@ from cofio.errors import (
 )
 from cofio.http.bodies import SMALL_JSON_VALUES
 from cofio.http.ingest import BYTES_PER_CHARACTER, MAX_FORM_FIELD_BYTES, MAX_FORM_FIELDS, MAX_KEYS
-from cofio.http.middleware import SMALL_BODY_BYTES
+from cofio.http.middleware import SLOWEST_BYTES_PER_S, SMALL_BODY_BYTES
 from cofio.http.problems import (
     BodyTooLarge,
+    BodyTooSlow,
     DecompressedTooLarge,
     FieldTooLong,
     HeadTooLarge,
@@ -48,6 +49,12 @@ LIMITS: Final = (
     Limit(what="bytes of a request's address and headers", most=MAX_HEAD_BYTES, kind=HeadTooLarge),
     Limit(what="bytes of a body for `POST /ingest`", most="max_body_bytes", kind=BodyTooLarge),
     Limit(what="bytes of any other body", most=SMALL_BODY_BYTES, kind=BodyTooLarge),
+    Limit(what="seconds between two pieces of a body", most="body_timeout_s", kind=BodyTooSlow),
+    Limit(
+        what="seconds of waiting for a body in all",
+        most=f"`body_timeout_s`, and one for every {SLOWEST_BYTES_PER_S:,} bytes of it",
+        kind=BodyTooSlow,
+    ),
     Limit(
         what="bytes of a body once its `gzip` or `deflate` is undone",
         most="the same",

@@ -33,6 +33,7 @@ from cofio.files import SourceFile, check_bounds, title_of
 from cofio.http.bodies import check_json
 from cofio.http.problems import (
     BodyTooLarge,
+    BodyTooSlow,
     DecompressedTooLarge,
     FieldError,
     FieldTooLong,
@@ -161,6 +162,7 @@ _BODY: Final[dict[str, Any]] = {
         **describe(
             MalformedBody,
             JsonTooDeep,
+            BodyTooSlow,
             BodyTooLarge,
             DecompressedTooLarge,
             TooManyJsonValues,

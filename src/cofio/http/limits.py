@@ -112,7 +112,7 @@ class RateLimits:
         if not kind or not limits:
             await self.app(scope, receive, send)
             return
-        standing = await self._rates.count(limits, kind, _client(scope))
+        standing = await self._rates.count(limits, kind, client_of(scope))
         headers = standing.headers()
         if not standing.allowed:
             RATE_LIMITED.labels(kind).inc()
@@ -142,7 +142,8 @@ def _kind(method: str, path: str) -> str | None:
     return "ingest" if method == "DELETE" and path.startswith("/api/v2/meetings/") else None
 
 
-def _client(scope: Scope) -> str:
+def client_of(scope: Scope) -> str:
+    """Whom a request counts for: its key or token, or its address without one."""
     caller: Caller = scope[CALLER]
     return caller.name or _address(get_remote_address(Request(scope)))
 

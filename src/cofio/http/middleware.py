@@ -1,7 +1,8 @@
-"""What surrounds every request, as plain ASGI: its id, metrics, log line and the limit of its body."""
+"""What surrounds every request, as plain ASGI: its id, metrics, log line and the limits of its body."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -12,7 +13,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cofio.http.problems import BodyTooLarge, problem
+from cofio.http.problems import BodyTooLarge, BodyTooSlow, ClientGone, problem
 from cofio.http.state import CACHED
 from cofio.http.templates import UNMATCHED, Templates
 from cofio.telemetry import traces
@@ -22,9 +23,13 @@ from cofio.telemetry.requests import request_answered
 # Only ingest takes large bodies; a query of a thousand characters fits in a small one.
 LARGE_BODIES: Final = frozenset({"/ingest"})
 SMALL_BODY_BYTES: Final = 1024 * 1024
+# A quarter of a megabit a second: a line of one megabit still carries three uploads at once. The largest body has
+# 35 minutes.
+SLOWEST_BYTES_PER_S: Final = 32 * 1024
 
 # A client may bring its own id, if it is one that is safe to write into a log line and a header.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_BODILESS: Final = frozenset({"GET", "HEAD"})
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -79,6 +84,55 @@ class Observed:
                     request_id=request_id,
                     cached=CACHED in scope,
                 )
+
+
+class TimelyBody:
+    """The app inside, with a body that stalls refused with 408, so that what is held for its request is free again.
+
+    It may keep the app waiting for `most_s` seconds: between two pieces, and in all, where what came in at
+    `SLOWEST_BYTES_PER_S` took no time. A client that hangs up before its body is complete has 499 in log and metrics:
+    that is no error of the service.
+    """
+
+    def __init__(self, app: ASGIApp, most_s: float) -> None:
+        self.app = app
+        self._most_s = most_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # No route reads the body of a GET; its stream only looks whether the client is still there.
+        if scope["type"] != "http" or scope["method"] in _BODILESS:
+            await self.app(scope, receive, send)
+            return
+        received, waited_s, complete = 0, 0.0, False
+
+        async def receive_in_time() -> Message:
+            nonlocal received, waited_s, complete
+            if complete:
+                return await receive()
+            # Only waiting counts: what the app does between two pieces is not the client's time.
+            left_s = self._most_s + received / SLOWEST_BYTES_PER_S - waited_s
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(min(self._most_s, left_s)):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyTooSlow(
+                    f"Only {received} bytes of the body came in. Leave no {self._most_s:g} s between two pieces of it, "
+                    f"and send at least {SLOWEST_BYTES_PER_S} bytes a second."
+                ) from None
+            waited_s += time.monotonic() - began
+            if message["type"] != "http.request":
+                raise ClientGone
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            return message
+
+        try:
+            await self.app(scope, receive_in_time, send)
+        except (BodyTooSlow, ClientGone) as refusal:
+            # A route answers it itself. This one was raised outside them: the cache of queries reads the first piece.
+            response = problem(refusal, path=scope["path"], request_id=scope["request_id"])
+            await response(scope, receive, send)
 
 
 class LimitedBody:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cofio.errors import Overloaded
-from cofio.http.problems import problem
+from cofio.http.limits import client_of
+from cofio.http.problems import RateLimited, problem
 from cofio.settings import Settings
 
 # Each stream looks at its operation five times a second.
 MAX_STREAMS: Final = 32
 
 
+def most_of_one(most: int) -> int:
+    """How many of `most` places one caller may hold.
+
+    A quarter is kept for others, so that nobody can shut them out by slow bodies or many requests. No more than that:
+    whoever imports alone, over many connections with one key, still keeps every core busy.
+    """
+    return most - most // 4
+
+
 class Places:
-    """The app inside, while it has a place for the request; the others are refused unread, with 503 and `Retry-After`."""
+    """The app inside, while it has a place for the request; the others are refused unread, with `Retry-After`.
+
+    With 503 where all places are taken, with 429 where the caller holds as many as one may.
+    """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self.app = app
@@ -26,25 +40,42 @@ class Places:
             "events": MAX_STREAMS,
         }
         self._taken = dict.fromkeys(self._most, 0)
+        self._held: Counter[tuple[str, str]] = Counter()  # by kind and caller, only of those who hold any
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = _kind(scope["method"], scope["path"]) if scope["type"] == "http" else None
         if kind is None:
             await self.app(scope, receive, send)
             return
-        if self._taken[kind] >= self._most[kind]:
-            response = problem(
-                Overloaded("Too many requests of this kind are under way; try again in a second."),
-                path=scope["path"],
-                request_id=scope["request_id"],
-            )
+        held = kind, client_of(scope)
+        refusal, headers = self._refusal(held)
+        if refusal is not None:
+            response = problem(refusal, path=scope["path"], request_id=scope["request_id"], headers=headers)
             await response(scope, receive, send)
             return
         self._taken[kind] += 1
+        self._held[held] += 1
         try:
             await self.app(scope, receive, send)
         finally:
             self._taken[kind] -= 1
+            self._held[held] -= 1
+            if not self._held[held]:
+                del self._held[held]
+
+    def _refusal(self, held: tuple[str, str]) -> tuple[Overloaded | None, Mapping[str, str]]:
+        """Why there is no place of this kind for this caller, if there is none, and what the answer's head says of it."""
+        most = self._most[held[0]]
+        if self._taken[held[0]] >= most:
+            told = "Too many requests of this kind are under way; try again in a second."
+            return Overloaded(told), {}
+        if self._held[held] >= most_of_one(most):
+            told = (
+                f"{most_of_one(most)} requests of this kind are under way for you, as many as for one caller at once; "
+                "try again in a second."
+            )
+            return RateLimited(told), {"Retry-After": "1"}
+        return None, {}
 
 
 def _kind(method: str, path: str) -> str | None:

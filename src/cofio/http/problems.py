@@ -73,6 +73,18 @@ class BodyTooLarge(InvalidInput):
     code = "body_too_large"
 
 
+class BodyTooSlow(InvalidInput):
+    """The request's body comes in too slowly."""
+
+    code = "body_too_slow"
+
+
+class ClientGone(CofioError):
+    """The client hung up before its request was complete."""
+
+    code = "client_gone"
+
+
 class HeadTooLarge(InvalidInput):
     """The request's address and headers are too long."""
 
@@ -165,10 +177,11 @@ class NotReady(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
-    """How a class of errors is answered. `retry_after_s` goes into `Retry-After`."""
+    """How a class of errors is answered. `retry_after_s` goes into `Retry-After`; with `closes` the connection ends."""
 
     status: int
     retry_after_s: int | None = None
+    closes: bool = False
 
 
 # The table. An error is answered as the nearest of its base classes that is listed.
@@ -178,6 +191,10 @@ TABLE: Final[Mapping[type[CofioError], Mapped]] = {
     InvalidVector: Mapped(status=500),  # no client sends vectors
     MalformedBody: Mapped(status=400),
     BodyTooLarge: Mapped(status=413),
+    # What may still come of the body cannot be told from a next request.
+    BodyTooSlow: Mapped(status=408, closes=True),
+    # Nobody reads this answer: it is for the log and the metrics, where nginx too writes this number.
+    ClientGone: Mapped(status=499, closes=True),
     HeadTooLarge: Mapped(status=431),
     UnsupportedMediaType: Mapped(status=415),
     Unauthenticated: Mapped(status=401),
@@ -274,12 +291,14 @@ def problem(
         body["errors"] = [
             FieldError(field=error.field, rule=error.detail, remedy="Correct it and send the request again.")
         ]
-    retry = {} if told.retry_after_s is None else {"Retry-After": str(told.retry_after_s)}
+    own = {} if told.retry_after_s is None else {"Retry-After": str(told.retry_after_s)}
+    if told.closes:
+        own["Connection"] = "close"
     return Response(
         orjson.dumps(body),
         status_code=told.status,
         media_type=MEDIA_TYPE,
-        headers={**retry, "X-Request-ID": request_id, **(headers or {})},
+        headers={**own, "X-Request-ID": request_id, **(headers or {})},
     )
 
 

@@ -1,12 +1,14 @@
-"""Requests on the wire: uvicorn's protocol, whose parser takes a head of any length, with a bound on it."""
+"""Requests on the wire: uvicorn's protocol, with bounds on how long a head may be and how slowly an answer is read."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+from typing import Any, ClassVar, Final
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from cofio.http.middleware import SLOWEST_BYTES_PER_S
 from cofio.http.problems import MEDIA_TYPE, HeadTooLarge, mapped
 
 # Address and headers of a request. Proxies take 8 to 32 KiB.
@@ -28,17 +30,52 @@ _REFUSAL: Final = (
 )
 
 
-class BoundedHead(HttpToolsProtocol):
+class BoundedConnection(HttpToolsProtocol):
     """A connection that is closed, after a problem was told, where a request's head goes beyond `MAX_HEAD_BYTES`.
 
     What has come in is counted piece by piece, so that one piece more than the bound may be held, and no more.
+    A connection whose client reads an answer slower than `SLOWEST_BYTES_PER_S` for `unread_s` is cut off: a stream would
+    hold its place, and an export its copy of the database, for as long as the client likes.
     """
+
+    unread_s: ClassVar[float] = 30.0  # nginx.conf has the same as `send_timeout`
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_bytes = 0
         self._in_head = True
         self._refused = False
+        self._impatience: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """More of an answer waits to be read than is kept in memory: from now on the client's time runs."""
+        super().pause_writing()
+        self._give_time()
+
+    def resume_writing(self) -> None:
+        """What waited has been read."""
+        super().resume_writing()
+        self._end_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed, and nobody waits for its client any more."""
+        self._end_time()
+        super().connection_lost(exc)
+
+    def _give_time(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._impatience = self.loop.call_later(self.unread_s, self._look_again, unread)
+
+    def _end_time(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
+
+    def _look_again(self, unread: int) -> None:
+        if unread - self.transport.get_write_buffer_size() < SLOWEST_BYTES_PER_S * self.unread_s:
+            self.transport.abort()  # closed gently, it would wait for the client to read the rest
+        else:
+            self._give_time()
 
     def on_message_begin(self) -> None:
         """A request begins, and with it its head."""

@@ -14,6 +14,7 @@ from cofio.errors import Overloaded
 from cofio.http.cached import CACHE_HEADER, CACHE_SECONDS, KnownBodies, content_of, with_time
 from cofio.http.problems import (
     BodyTooLarge,
+    BodyTooSlow,
     DecompressedTooLarge,
     FieldTooLong,
     InvalidRequest,
@@ -130,6 +131,7 @@ def add_routes(router: APIRouter, known: KnownBodies) -> BaseRoute:
             **describe(
                 MalformedBody,
                 JsonTooDeep,
+                BodyTooSlow,
                 BodyTooLarge,
                 DecompressedTooLarge,
                 TooManyJsonValues,
