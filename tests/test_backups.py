@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,10 +229,61 @@ async def test_a_killed_backup_has_no_name_and_leaves_nothing(tmp_path: Path) ->
         for suffix in (".part", ".copy", ".copy-journal", ".copy-wal", ".copy-shm"):
             (folder / f"cofio-20200101T000000.000Z{suffix}").write_bytes(b"half")
         await asyncio.to_thread(create_backup, store, folder, keep=1)
-    assert {path.name for path in folder.iterdir()} - {archives.LOCK_NAME} == {
+    assert {path.name for path in folder.iterdir()} - {archives.LOCK_NAME, archives.VERIFY_LOCK_NAME} == {
         backup.name for backup in list_backups(folder)
     }
     assert len(list_backups(folder)) == 1
+
+
+# Verifies a backup, and stops for good when it is unpacked, with nothing done to the database yet.
+_UNPACKED = """
+import signal, sys
+from pathlib import Path
+from cofio import backups
+def stop(database):
+    print("unpacked", flush=True)
+    signal.pause()
+backups.connect = stop
+backups.verify_backup(Path(sys.argv[1]))
+"""
+
+
+@contextlib.contextmanager
+def _unpacked(archive: Path) -> Iterator[None]:
+    """Another process has unpacked the backup and goes no further; it is killed at the end."""
+    command = [sys.executable, "-c", _UNPACKED, str(archive)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "unpacked\n"
+            yield
+        finally:
+            process.kill()
+
+
+async def test_what_a_killed_verification_unpacked_is_removed_when_nobody_verifies(tmp_path: Path) -> None:
+    store, folder = tmp_path / "store", tmp_path / "backups"
+    async with _open(store) as runtime:
+        await ingest(runtime, meeting(1))
+    archive = folder / create_backup(store, folder).name
+
+    def unpacked() -> int:
+        return len(list(folder.glob(f"*/{DATABASE_NAME}")))
+
+    with _unpacked(archive):
+        with _unpacked(archive):
+            pass
+        verify_backup(archive)
+        create_backup(store, folder)
+        # The killed one's cannot be told from that of the one at work.
+        assert unpacked() == 2
+    verify_backup(archive)
+    assert unpacked() == 0
+    with _unpacked(archive):
+        pass
+    assert unpacked() == 1
+    create_backup(store, folder)
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == []
 
 
 async def test_a_backup_that_was_just_made_stays_when_the_clock_was_set_back(tmp_path: Path) -> None:

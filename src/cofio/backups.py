@@ -7,10 +7,8 @@ opened, without the model.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from cofio.store.archives import (
     extract,
     newest_migration,
     read_manifest,
+    unpacking_place,
     write_archive,
 )
 from cofio.store.audit import LOCAL
@@ -95,12 +94,12 @@ def verify_backup(archive: Path) -> Verification:
     """The backup can be restored: it was, in a temporary place beside it, and compared with its manifest.
 
     Beside it, since a container's temporary files are held in memory, and bounded; elsewhere where nothing can be
-    written there. Raises `NotFound`, `DamagedBackup` with what is wrong, or `Unavailable` where there is no room.
+    written there. What a killed verification left beside it is gone, unless somebody else verifies there now.
+    Raises `NotFound`, `DamagedBackup` with what is wrong, or `Unavailable` where there is no room.
     """
-    beside = archive.parent if os.access(archive.parent, os.W_OK) else None
     try:
-        with tempfile.TemporaryDirectory(prefix="cofio-verify-", dir=beside) as place:
-            return _extracted(archive, Path(place) / DATABASE_NAME)
+        with unpacking_place(archive.parent) as place:
+            return _extracted(archive, place / DATABASE_NAME)
     except OSError as error:
         raise Unavailable(
             f"The backup {archive} cannot be verified: {error.strerror}. It is unpacked for that, which takes as much room "

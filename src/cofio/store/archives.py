@@ -7,9 +7,12 @@ The file is a Zstandard file: a skippable frame with the manifest as JSON, then 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -30,6 +33,9 @@ SUFFIX: Final = ".sqlite3.zst"
 LOCK_NAME: Final = "backups.lock"
 # What is not finished has another name, and is removed by the next who makes a backup.
 UNFINISHED: Final = (".part", ".copy", ".copy-journal", ".copy-wal", ".copy-shm")
+# Shared by those who verify; who removes what killed ones left has it alone.
+VERIFY_LOCK_NAME: Final = "verify.lock"
+UNPACKED_PREFIX: Final = "cofio-verify-"
 
 COMPRESSION: Final = 3  # vectors hardly shrink at any level
 STEP_PAGES: Final = 2048  # 8 MiB: a step of some milliseconds, so that a backup can be left between two
@@ -187,10 +193,29 @@ def extract(archive: Path, target: Path) -> Manifest:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """What killed backups left in `folder` is gone."""
+    """What killed backups left in `folder` is gone; what killed verifications left too, unless somebody verifies now."""
     for path in folder.glob("cofio-*"):
         if path.name.endswith(UNFINISHED):
             path.unlink()
+    _remove_unpacked(folder)
+
+
+@contextlib.contextmanager
+def unpacking_place(folder: Path) -> Iterator[Path]:
+    """A new folder in `folder` for the length of the block, elsewhere where nothing can be written there.
+
+    Where this process is killed, the next who verifies or makes a backup in `folder` removes it. What killed ones left
+    is gone, unless somebody verifies now. Raises `OSError`.
+    """
+    with contextlib.ExitStack() as stack:
+        beside = folder if os.access(folder, os.W_OK) else None
+        if beside:
+            _remove_unpacked(beside)
+            # For reading, so that the file may be another user's.
+            lock = os.open(beside / VERIFY_LOCK_NAME, os.O_RDONLY | os.O_CREAT, 0o644)
+            stack.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_SH)  # before there is anything to remove
+        yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=UNPACKED_PREFIX, dir=beside)))
 
 
 def count(connection: sqlite3.Connection) -> Counts:
@@ -239,6 +264,18 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _remove_unpacked(folder: Path) -> None:
+    """What killed verifications left is gone, unless somebody verifies now; a killed process lets go of its lock."""
+    left = [path for path in folder.glob(f"{UNPACKED_PREFIX}*") if path.is_dir()]
+    if not left:
+        return
+    # What is in use stays, and so does what another user left.
+    with contextlib.suppress(OSError), (folder / VERIFY_LOCK_NAME).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _pack(database: Path, target: Path, now: datetime) -> None:
