@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import sqlite3
 import stat
+import subprocess
+import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -100,6 +103,61 @@ def test_a_key_with_a_scope_that_nobody_knows_is_an_unusable_file(tmp_path: Path
         connection.execute("UPDATE keys SET permissions = '[\"fly\"]'")
     with pytest.raises(Unavailable, match="cannot be used"):
         read_keys(path)
+
+
+# Is killed within a write to the keys, whose pages are in the file already.
+_KILLED = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("UPDATE keys SET name = ?", ("x" * 40_000,))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_write_that_was_killed_is_undone_by_whoever_reads_next(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite3"
+    key, text = create_key(path, name="ci", permissions=QUERY)
+
+    def kill() -> None:
+        subprocess.run([sys.executable, "-c", _KILLED, str(path)], check=False)
+        assert path.with_name(f"{path.name}-journal").stat().st_size > 0
+
+    kill()
+    assert read_keys(path) == (key,)
+    kill()
+    assert KeyRing(path).caller(text)
+    kill()
+    assert revoke_key(path, key.key_id).revoked_at is not None
+
+
+# Reads the keys as nobody, who may not write them.
+_READS = """
+import os, sys
+from pathlib import Path
+from cofio.access.keys import read_keys
+path = Path(sys.argv[1])
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setuid(65534)
+assert not os.access(path, os.W_OK)
+print(len(read_keys(path)))
+"""
+
+
+def test_keys_that_cannot_be_written_are_read() -> None:
+    with tempfile.TemporaryDirectory() as name:  # nobody may enter pytest's
+        folder = Path(name)
+        create_key(folder / "keys.sqlite3", name="ci", permissions=QUERY)
+        (folder / "keys.sqlite3").chmod(0o444)
+        folder.chmod(0o555)
+        try:
+            command = [sys.executable, "-c", _READS, str(folder / "keys.sqlite3")]
+            reading = subprocess.run(command, capture_output=True, text=True, check=False)
+        finally:
+            folder.chmod(0o755)
+    assert (reading.stdout, reading.stderr) == ("1\n", "")
 
 
 async def test_the_last_keys_hold_while_the_file_cannot_be_read(tmp_path: Path) -> None:

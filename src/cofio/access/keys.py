@@ -132,7 +132,8 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     with _failing_clearly(path):
         if not path.exists():
             return ()
-        with contextlib.closing(_connect(path, "ro")) as connection:
+        with contextlib.closing(_connect(path)) as connection:
+            connection.execute("PRAGMA query_only = ON")
             if _version(connection, path) == 0:
                 return ()
             return tuple(map(_key, _queries.all_keys(connection)))
@@ -206,7 +207,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Nobody else's: whoever may write this file makes keys.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        with contextlib.closing(_connect(path, "rw")) as connection, connection:
+        with contextlib.closing(_connect(path)) as connection, connection:
             if _version(connection, path) == 0:
                 _queries.create_schema(connection)
                 connection.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -221,8 +222,10 @@ def _failing_clearly(path: Path) -> Iterator[None]:
         raise Unavailable(f"The file of the keys {path} cannot be used: {error}.") from error
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_S)
+def _connect(path: Path) -> sqlite3.Connection:
+    # Readers too: only who may write rolls back what a killed writer left half done. SQLite itself opens a file that
+    # cannot be written for reading.
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_S)
     connection.row_factory = sqlite3.Row
     return connection
 
