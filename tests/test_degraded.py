@@ -20,7 +20,7 @@ from ports import free_port
 from prometheus_client import REGISTRY
 
 from cofio.embed.onnx import OnnxEncoder, TextEncoder
-from cofio.errors import EncoderUnavailable
+from cofio.errors import EncoderUnavailable, VectorStoreUnavailable
 from cofio.graph import nearest
 from cofio.graph.ids import written
 from cofio.graph.nearest import nearest_rows
@@ -216,6 +216,20 @@ async def test_a_service_starts_and_works_without_its_vector_server(tmp_path: Pa
         assert "gasket supplier" in answer.json()["direct_results"]["L2"][0]["content"]
         assert await runtime.outbox.owed() == sum(receipt.memories_by_level.values())
         assert (await asked.get("/health/ready")).status_code == 200
+
+
+async def test_health_and_metrics_do_not_keep_questions_waiting_for_an_index(tmp_path: Path) -> None:
+    """As where every search takes too long, while the sizes of the collections are told at once."""
+    async with opened(tmp_path) as (runtime, asked):
+        for _ in range(FAILURES):
+            assert runtime.breaker.reason is None
+            with pytest.raises(VectorStoreUnavailable):
+                async with runtime.breaker.calling(0.001):
+                    await asyncio.sleep(60)
+            for path in ("/health", "/health/ready", "/health/detailed", "/metrics"):
+                assert (await asked.get(path)).status_code == 200
+        assert runtime.breaker.reason is not None
+        await until_whole(runtime)
 
 
 async def test_an_index_that_takes_in_too_slowly_is_done_without_until_it_has(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ async def _of_database(runtime: Runtime) -> Iterable[Metric]:
 
 async def _of_index(runtime: Runtime) -> Iterable[Metric]:
     try:
-        async with runtime.breaker.calling(runtime.settings.max_search_wait_s):
+        async with runtime.breaker.probing(runtime.settings.max_search_wait_s):
             coverage = await runtime.index.coverage()
     except VectorStoreUnavailable:
         return ()

@@ -95,7 +95,7 @@ async def _database(runtime: Runtime) -> _Used:
 
 async def _vector_store(runtime: Runtime) -> _Used:
     debt, bound = await runtime.outbox.owed(), runtime.settings.degraded_index_debt
-    async with runtime.breaker.calling(runtime.settings.max_search_wait_s):
+    async with runtime.breaker.probing(runtime.settings.max_search_wait_s):
         coverage = await runtime.index.coverage()
     return _Used(
         reason=f"It is owed {debt} writes, more than {bound}." if debt > bound else None,

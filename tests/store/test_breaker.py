@@ -67,3 +67,20 @@ async def test_other_errors_say_nothing_about_the_store() -> None:
             async with breaker.calling():
                 raise InvalidInput
     assert breaker.reason is None
+
+
+async def test_who_only_watches_is_not_counted() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES):
+        assert breaker.reason is None
+        with pytest.raises(VectorStoreUnavailable, match=r"within 0\.01 s"):
+            async with breaker.probing(0.01):
+                await asyncio.sleep(60)
+        async with breaker.probing(0.01):
+            pass
+        await fail(breaker)
+    assert breaker.reason == "no answer"
+    with pytest.raises(VectorStoreUnavailable, match="left alone"):
+        async with breaker.probing(0.01):
+            pass
+    assert breaker.reason == "no answer"

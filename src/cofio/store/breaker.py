@@ -42,21 +42,24 @@ class Breaker:
         Raises `VectorStoreUnavailable`: at once while the breaker is open, for a block that took too long, and
         what the block itself raised.
         """
-        if self.reason is not None:
-            raise VectorStoreUnavailable(
-                f"The vector store is left alone until it answers again: {self.reason}"
-            )
+        self._refuse_while_open()
         try:
-            async with asyncio.timeout(wait_s):
+            async with _within(wait_s):
                 yield
-        except TimeoutError as error:
-            refusal = VectorStoreUnavailable(f"The vector store did not answer within {wait_s:g} s.")
-            self._failed(refusal.detail)
-            raise refusal from error
         except VectorStoreUnavailable as error:
             self._failed(error.detail)
             raise
         self._failures = 0
+
+    @contextlib.asynccontextmanager
+    async def probing(self, wait_s: float) -> AsyncIterator[None]:
+        """As `calling`, but not counted: a store may tell its size at once, and find nothing in time.
+
+        So those who watch it, however often, neither open the breaker nor keep it closed.
+        """
+        self._refuse_while_open()
+        async with _within(wait_s):
+            yield
 
     def open(self, reason: str) -> None:
         """No call goes through any more."""
@@ -78,7 +81,22 @@ class Breaker:
         """Returns once the breaker is open."""
         await self._opened.wait()
 
+    def _refuse_while_open(self) -> None:
+        if self.reason is not None:
+            raise VectorStoreUnavailable(
+                f"The vector store is left alone until it answers again: {self.reason}"
+            )
+
     def _failed(self, reason: str) -> None:
         self._failures += 1
         if self._failures >= FAILURES:
             self.open(reason)
+
+
+@contextlib.asynccontextmanager
+async def _within(wait_s: float | None) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(wait_s):
+            yield
+    except TimeoutError as error:
+        raise VectorStoreUnavailable(f"The vector store did not answer within {wait_s:g} s.") from error
