@@ -131,6 +131,8 @@ async def test_tokens_that_do_not_hold_are_refused(tmp_path: Path) -> None:
         "its own key": jwt.encode(
             claims(), "x" * 32, algorithm="HS256", headers={"jwk": {"kty": "oct", "k": "eHh4"}}
         ),
+        "expiry beyond every float": signed(exp=10**400),
+        "of no text": signed(sub="\ud800"),
         "project of no name": signed(project=""),
         "project of no text": signed(project=["atlas"]),
         "project of nothing to see": signed(project="\u200b"),

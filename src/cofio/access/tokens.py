@@ -72,15 +72,17 @@ class TokenVerifier:
                 leeway=LEEWAY_S,
                 options={"require": list(_REQUIRED)},
             )
-        except jwt.PyJWTError:
+            expires_at = float(claims["exp"])
+            who = hashlib.sha256(claims["sub"].encode()).hexdigest()[:16]
+        # PyJWT lets through a number beyond every float, and half of a character that UTF-8 has no bytes for.
+        except (jwt.PyJWTError, OverflowError, UnicodeEncodeError):
             return None
         project = claims.get("project")
         # A claim that cannot be meant must not become a token without a project, which sees them all.
         if project is not None and not (isinstance(project, str) and (project := plain_text(project))):
             return None
-        who = hashlib.sha256(claims["sub"].encode()).hexdigest()[:16]
         caller = Caller(name=f"token {who}", permissions=_permissions(claims), project=project)
-        return _Known(caller=caller, expires_at=float(claims["exp"]))
+        return _Known(caller=caller, expires_at=expires_at)
 
 
 def open_verifier(settings: Settings) -> TokenVerifier | None:
