@@ -274,6 +274,13 @@ UNREADABLE: list[dict[str, Any]] = [
     {"content": gzip.compress(b"{}") + b"more", "headers": {**JSON, "content-encoding": "gzip"}},
     {"content": b"--x\r\nno header", "headers": {"content-type": "multipart/form-data; boundary=x"}},
     {"content": b"{}", "headers": {"content-type": "multipart/form-data"}},
+    *(
+        {
+            "content": b'--x\r\nContent-Disposition: form-data; name="title"\r\n\r\na-!\r\n--x--\r\n',
+            "headers": {"content-type": f"multipart/form-data; boundary=x; charset={charset}"},
+        }
+        for charset in ("undefined", "punycode")
+    ),
     {"content": b'{"title": "\\ud800"}', "headers": JSON},
     {"content": '{"title": "x"}'.encode("utf-16"), "headers": JSON},
 ]

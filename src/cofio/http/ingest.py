@@ -255,6 +255,11 @@ async def _parse_form(request: Request, settings: Settings) -> tuple[list[_Uploa
         told = str(error.detail)
         kind = next((kind for start, kind in _FORM_LIMITS.items() if told.startswith(start)), MalformedBody)
         raise kind(told) from error
+    except UnicodeError as error:
+        # Some codecs (punycode, undefined) raise no UnicodeDecodeError, which alone the parser expects.
+        raise MalformedBody(
+            "The form cannot be read in the charset of its Content-Type. Send UTF-8."
+        ) from error
 
 
 async def _read_form(form: FormData, max_file_bytes: int) -> tuple[list[_Upload], dict[str, str]]:
