@@ -26,7 +26,7 @@ from cofio.http.bounds import LIMITS, describe_limits
 from cofio.http.ingest import MAX_FORM_FIELDS, MAX_KEYS
 from cofio.http.json_shape import bound_of, shape_of
 from cofio.http.problems import MAX_TOLD_ERRORS, BodyTooSlow, HeadTooLarge, mapped
-from cofio.http.protocol import BoundedConnection
+from cofio.http.protocol import MAX_HEAD_BYTES, BoundedConnection
 from cofio.runtime import open_runtime
 from cofio.settings import Settings
 
@@ -317,6 +317,61 @@ async def test_of_many_broken_rules_some_are_told(client: httpx.AsyncClient) -> 
 async def _empty(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body"})
+
+
+async def _answered(pieces: list[bytes]) -> bytes:
+    """What a service with a bound on heads answers to these pieces, sent one by one."""
+    config = uvicorn.Config(_empty, http=BoundedConnection, port=0, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        running = asyncio.create_task(server.serve(sockets=[listening]))
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        answered = await reader.read()
+        writer.close()
+        server.should_exit = True
+        await running
+    return answered
+
+
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        LAST + b"X-Long: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n",
+        LAST + b"X: y\r\n" * (MAX_HEAD_BYTES // 6) + b"\r\n",
+        b"GET /" + b"a" * MAX_HEAD_BYTES + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+async def test_a_head_that_is_too_long_and_comes_at_once_is_refused(head: bytes) -> None:
+    assert MAX_HEAD_BYTES < len(head) < MAX_HEAD_BYTES + 200
+    answered = await _answered([head + LAST + b"\r\n"])
+    assert answered.startswith(b"HTTP/1.1 431 ")
+    assert answered.count(b"HTTP/1.1 ") == 1
+    assert orjson.loads(answered.partition(b"\r\n\r\n")[2])["code"] == HeadTooLarge.code
+
+
+async def test_an_earlier_request_is_answered_where_the_next_head_is_too_long(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    long = LAST + b"X-Long: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n"
+    answered = await _answered([b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + long])
+    assert (answered.count(b" 204 "), answered.count(b" 431 ")) == (1, 1)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_head_within_its_bound_is_taken_whatever_follows_it() -> None:
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nX-Long: " + b"x" * 60_000 + b"\r\n\r\n"
+    long = LAST + b"X-Long: " + b"x" * 60_000 + b"\r\n\r\n"
+    assert (await _answered([post + b"b" * 100_000 + long])).count(b" 204 ") == 2
+
+
+async def test_what_cannot_be_parsed_is_refused() -> None:
+    assert (await _answered([b"no request\r\n\r\n"])).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("endless", [b"X-Long: " + b"x" * 500_000, b"X-More: y\r\n" * 50_000, b""])

@@ -33,7 +33,8 @@ _REFUSAL: Final = (
 class BoundedConnection(HttpToolsProtocol):
     """A connection that is closed, after a problem was told, where a request's head goes beyond `MAX_HEAD_BYTES`.
 
-    What has come in is counted piece by piece, so that one piece more than the bound may be held, and no more.
+    What the parser tells of is counted. It tells of a header once it is complete, so while the head is open the pieces
+    that came in are counted too: one piece more than the bound may be held, and no more.
     A connection whose client reads an answer slower than `SLOWEST_BYTES_PER_S` for `unread_s` is cut off: a stream would
     hold its place, and an export its copy of the database, for as long as the client likes.
     """
@@ -43,6 +44,7 @@ class BoundedConnection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_bytes = 0
+        self._received_bytes = 0
         self._in_head = True
         self._refused = False
         self._impatience: asyncio.TimerHandle | None = None
@@ -79,8 +81,18 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins, and with it its head."""
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._received_bytes = True, 0, 0
         super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the address is kept; raises HeadTooLarge, which ends the parsing, beyond the bound."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, is kept; raises HeadTooLarge, which ends the parsing, beyond the bound."""
+        self._count(len(name) + len(value) + len(": \r\n"))
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is complete; what follows has bounds of its own."""
@@ -92,11 +104,26 @@ class BoundedConnection(HttpToolsProtocol):
         if self._refused:
             return
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refused = True
-                self.transport.write(_REFUSAL)
-                self.transport.write_eof()
-                # Closed at once, with bytes still coming in, the system would take the refusal back.
-                self.loop.call_later(LINGER_S, self.transport.close)
+        if self._in_head and not self._refused and not self.transport.is_closing():
+            self._received_bytes += len(data)
+            if self._received_bytes > MAX_HEAD_BYTES:
+                self._refuse()
+
+    def send_400_response(self, msg: str) -> None:
+        """Parsing ended with an error, and the sender is told which: that of a head too long, or `msg`."""
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse()
+        else:
+            super().send_400_response(msg)
+
+    def _count(self, more: int) -> None:
+        self._head_bytes += more
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise HeadTooLarge
+
+    def _refuse(self) -> None:
+        self._refused = True
+        self.transport.write(_REFUSAL)
+        # Closed at once, with bytes still coming in, the system would take the refusal back. Not even the writing is ended:
+        # an earlier request of this connection may still be worked on, and its answer would break on that.
+        self.loop.call_later(LINGER_S, self.transport.close)
