@@ -344,6 +344,9 @@ BAD: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("GET", "/api/v2/memories/none", {}, 404, "memory_id"),
     ("GET", "/api/v2/meetings?cursor=nonsense", {}, 422, "cursor"),
     ("GET", "/nowhere", {}, 404, ""),
+    ("GET", "/ingest/", {}, 404, ""),
+    ("POST", "/ingest/", {"json": {"title": "x", "transcript": "Ann: hi"}}, 404, ""),
+    ("GET", "/docs/", {}, 404, ""),
     ("PUT", "/ingest", {}, 405, ""),
 ]
 

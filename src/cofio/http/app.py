@@ -66,7 +66,14 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
                 await stack.enter_async_context(going_on(name, begin))
             yield {"runtime": opened}
 
-    app = FastAPI(title="cofio", version=cofio.__version__, description=_DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="cofio",
+        version=cofio.__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        # A redirect would lead to whatever host the request names.
+        redirect_slashes=False,
+    )
     problems.install(app)
 
     root = APIRouter()
