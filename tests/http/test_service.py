@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cofio.http.guard import OPEN
 from cofio.http.schemas import QueryRequest
 
 DATA = Path(__file__).parents[2] / "data"
@@ -366,6 +367,32 @@ def test_every_error_is_a_problem(
     assert problem["request_id"] == response.headers["x-request-id"]
     if field:
         assert any(field in error["field"] for error in problem["errors"]), problem
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/health", "GET, HEAD"),
+        ("POST", "/metrics", "GET"),
+        ("GET", "/admin/speakers/x", "DELETE"),
+        ("HEAD", "/api/v2/meetings/x", "DELETE, GET"),
+        ("DELETE", "/docs", "GET, HEAD"),
+    ],
+)
+def test_a_refused_method_is_told_all_that_are_allowed(
+    service: httpx.Client, method: str, path: str, allowed: str
+) -> None:
+    refused = service.request(method, path)
+    assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
+    if method != "HEAD":
+        assert refused.json()["detail"] == f"This address takes {allowed} only."
+
+
+@pytest.mark.parametrize("path", sorted(OPEN))
+def test_what_everybody_may_read_may_be_probed(service: httpx.Client, path: str) -> None:
+    probed, read = service.head(path), service.get(path)
+    assert (probed.status_code, probed.content) == (read.status_code, b"")
+    assert probed.headers["content-type"] == read.headers["content-type"]
 
 
 def test_health_and_metrics_tell_the_truth(service: httpx.Client) -> None:

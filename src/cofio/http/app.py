@@ -74,7 +74,6 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
         # A redirect would lead to whatever host the request names.
         redirect_slashes=False,
     )
-    problems.install(app)
 
     root = APIRouter()
     known = KnownBodies()
@@ -90,6 +89,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, gate: Gate | 
     # The app itself has those of the documentation.
     routes = [each for origin in (app, root, *routers) for each in origin.routes if isinstance(each, Route)]
     templates = Templates(routes)
+    problems.install(app, templates)
     begin_at_zero(routes)
     for router in (root, *routers):
         app.include_router(router)

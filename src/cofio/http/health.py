@@ -50,6 +50,8 @@ class DetailedHealth:
     components: tuple[ComponentHealth, ...]
 
 
+# Probes of load balancers ask by HEAD. OpenAPI documents have no use for it.
+@router.head("/health", include_in_schema=False, response_model=None)
 @router.get("/health", summary="State of the whole", response_model=None, responses={200: {"model": Health}})
 async def health(runtime: OpenRuntime) -> Response:
     """Each store was asked; the encoder was not run. 200 also where a part is down: the body tells."""
@@ -65,6 +67,7 @@ def _health(parts: tuple[ComponentHealth, ...]) -> Health:
     )
 
 
+@router.head("/health/live", include_in_schema=False, response_model=None)
 @router.get(
     "/health/live", summary="Is the process alive", response_model=None, responses={200: {"model": Alive}}
 )
@@ -73,6 +76,7 @@ async def live() -> Response:
     return answer(Alive(status="ok", version=cofio.__version__))
 
 
+@router.head("/health/ready", include_in_schema=False, response_model=None)
 @router.get(
     "/health/ready",
     summary="Can queries be answered",

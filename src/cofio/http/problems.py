@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, get_args
 
 import orjson
@@ -14,7 +15,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from cofio.errors import (
     MAKE_ROOM,
@@ -36,6 +36,7 @@ from cofio.errors import (
     Unavailable,
 )
 from cofio.http.headers import SECURITY_HEADERS
+from cofio.http.templates import Templates
 from cofio.telemetry.metrics import PROBLEMS
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -388,11 +389,11 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, templates: Templates) -> None:
     """Every error that leaves a route of `app`, or that routing itself raises, is answered as a problem."""
     app.add_exception_handler(CofioError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(HTTPException, partial(_on_http_exception, templates))
     app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unexpected)
 
@@ -418,7 +419,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     return _answer(request, invalid(error.errors(), model))
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
+async def _on_http_exception(templates: Templates, request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     refusal: CofioError
@@ -427,8 +428,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     elif error.status_code == 404:
         refusal = NoSuchRoute("There is nothing at this address; /docs lists what there is.")
     elif error.status_code == 405:
-        # Routing names the methods of the first route at this address; there may be one a method.
-        allowed = ", ".join(sorted(_methods_at(request)))
+        # Routing names the methods of the first route at this address only.
+        allowed = ", ".join(sorted(templates.methods_at(request.scope["path"])))
         refusal = MethodNotAllowed(f"This address takes {allowed} only.")
         return _answer(request, refusal, {"Allow": allowed})
     elif error.status_code < 500:
@@ -443,11 +444,6 @@ async def _on_os_error(request: Request, error: Exception) -> Response:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _answer(request, StorageFull(f"{StorageFull.title()}. {MAKE_ROOM}"))
     raise error
-
-
-def _methods_at(request: Request) -> set[str]:
-    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
-    return {method for route in routes for method in getattr(route, "methods", None) or ()}
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:

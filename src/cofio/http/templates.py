@@ -1,4 +1,4 @@
-"""Which route a request is for by its path alone: for those that are refused before routing looks at them."""
+"""Which routes a request may be for by its path alone: for those that are refused before they have a route."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Templates:
     def __init__(self, routes: Iterable[Route]) -> None:
         ours = list(routes)
         self._fixed = frozenset(route.path for route in ours if "{" not in route.path)
+        self._methods = [(route.path_regex, frozenset(route.methods or ())) for route in ours]
         self._patterns = [(route.path_regex, route.path) for route in ours if route.path not in self._fixed]
 
     def of(self, path: str) -> str | None:
@@ -24,3 +25,7 @@ class Templates:
         if path in self._fixed:
             return path
         return next((template for pattern, template in self._patterns if pattern.match(path)), None)
+
+    def methods_at(self, path: str) -> frozenset[str]:
+        """The methods that requests to `path` may have, of all its routes: there may be one a method."""
+        return frozenset[str]().union(*(methods for pattern, methods in self._methods if pattern.match(path)))
