@@ -370,6 +370,27 @@ def test_every_error_is_a_problem(
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "known"),
+    [
+        ("GET", "/api/v2/meetings?x=1", "limit, cursor, project, series"),
+        ("DELETE", "/admin/speakers/nobody?x=1", "project"),
+    ],
+)
+def test_an_unknown_parameter_is_told_with_those_that_are_known(
+    service: httpx.Client, method: str, path: str, known: str
+) -> None:
+    refused = service.request(method, path)
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [
+        {
+            "field": "x",
+            "rule": f"unknown field; known are {known}",
+            "remedy": f"Remove it, or use one of: {known}.",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
         ("PUT", "/health", "GET, HEAD"),

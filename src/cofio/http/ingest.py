@@ -402,4 +402,4 @@ def _validated(model: type[Model], value: Any) -> Model:
         return model.model_validate(value)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
-        raise invalid([{**each, "loc": ("body", *each["loc"])} for each in errors], model) from None
+        raise invalid([{**each, "loc": ("body", *each["loc"])} for each in errors], {"body": model}) from None

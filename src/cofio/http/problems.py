@@ -345,12 +345,15 @@ def schemas() -> dict[str, Any]:
     return dict(together["$defs"])
 
 
-def invalid(errors: Sequence[Mapping[str, Any]], model: type[BaseModel] | None) -> InvalidInput:
-    """Pydantic's errors as one refusal that names every broken rule, and the known names for unknown ones."""
+def invalid(errors: Sequence[Mapping[str, Any]], models: Mapping[str, type[BaseModel]]) -> InvalidInput:
+    """Pydantic's errors as one refusal that names every broken rule, and the known names for unknown ones.
+
+    `models` are those of the request's parts, `body` and `query`, with which each error's `loc` begins.
+    """
     if any(error["type"] == "json_invalid" for error in errors):
         reason = next(error for error in errors if error["type"] == "json_invalid")["ctx"]["error"]
         return MalformedBody(f"The body is not valid JSON: {reason}. {_REMEDIES['json_invalid']}")
-    told = [_field_error(error, model) for error in errors[:MAX_TOLD_ERRORS]]
+    told = [_field_error(error, models.get(error["loc"][0])) for error in errors[:MAX_TOLD_ERRORS]]
     kinds = {_KINDS.get(error["type"], InvalidRequest) for error in errors}
     return (kinds.pop() if len(kinds) == 1 else InvalidRequest)(told)
 
@@ -414,9 +417,12 @@ async def _on_domain_error(request: Request, error: Exception) -> Response:
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    body_field = getattr(request.scope.get("route"), "body_field", None)
-    model = _model_in(body_field.field_info.annotation) if body_field else None
-    return _answer(request, invalid(error.errors(), model))
+    route = request.scope["route"]
+    fields = [("query", field) for field in route.dependant.query_params]
+    if route.body_field is not None:
+        fields.append(("body", route.body_field))
+    found = ((part, _model_in(field.field_info.annotation)) for part, field in fields)
+    return _answer(request, invalid(error.errors(), {part: model for part, model in found if model}))
 
 
 async def _on_http_exception(templates: Templates, request: Request, error: Exception) -> Response:
