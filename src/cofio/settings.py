@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         description="Seconds that a query may wait for the encoder and for its turn; then it is answered 503.",
     )
     max_pending_ingests: int = Field(
-        default=16, ge=1, description="Ingests that may be under way at once; further ones are answered 503."
+        default=24, ge=1, description="Ingests that may be under way at once; further ones are answered 503."
     )
     qdrant_url: str | None = Field(
         default=None,
