@@ -370,6 +370,12 @@ async def test_a_head_within_its_bound_is_taken_whatever_follows_it() -> None:
     assert (await _answered([post + b"b" * 100_000 + long])).count(b" 204 ") == 2
 
 
+async def test_a_trailer_without_end_is_refused() -> None:
+    chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Long: "
+    answered = await _answered([chunked, *[b"x" * MAX_HEAD_BYTES] * 3])
+    assert answered.count(b" 431 ") == 1
+
+
 async def test_what_cannot_be_parsed_is_refused() -> None:
     assert (await _answered([b"no request\r\n\r\n"])).startswith(b"HTTP/1.1 400 ")
 

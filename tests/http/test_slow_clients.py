@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -83,8 +84,14 @@ async def _begin(
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes]:
     """Status, head and body of an answer after which the service hangs up."""
-    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    return int(head.split()[1]), head.lower(), body
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    (length,) = re.findall(rb"content-length: (\d+)", head)
+    body = await reader.readexactly(int(length))
+    with contextlib.suppress(
+        ConnectionResetError
+    ):  # what was sent after the service hung up is answered by that
+        assert not await reader.read()
+    return int(head.split()[1]), head, body
 
 
 def _answered(path: str, status: int) -> float:

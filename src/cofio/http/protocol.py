@@ -33,8 +33,8 @@ _REFUSAL: Final = (
 class BoundedConnection(HttpToolsProtocol):
     """A connection that is closed, after a problem was told, where a request's head goes beyond `MAX_HEAD_BYTES`.
 
-    What the parser tells of is counted. It tells of a header once it is complete, so while the head is open the pieces
-    that came in are counted too: one piece more than the bound may be held, and no more.
+    What the parser tells of is counted. It tells of a header, or of a trailer after a body, once it is complete, so what
+    came in since it last told of anything is counted too: one piece more than the bound may be held, and no more.
     A connection whose client reads an answer slower than `SLOWEST_BYTES_PER_S` for `unread_s` is cut off: a stream would
     hold its place, and an export its copy of the database, for as long as the client likes.
     """
@@ -44,8 +44,7 @@ class BoundedConnection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_bytes = 0
-        self._received_bytes = 0
-        self._in_head = True
+        self._untold_bytes = 0
         self._refused = False
         self._impatience: asyncio.TimerHandle | None = None
 
@@ -81,7 +80,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins, and with it its head."""
-        self._in_head, self._head_bytes, self._received_bytes = True, 0, 0
+        self._head_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -94,20 +93,19 @@ class BoundedConnection(HttpToolsProtocol):
         self._count(len(name) + len(value) + len(": \r\n"))
         super().on_header(name, value)
 
-    def on_headers_complete(self) -> None:
-        """The head is complete; what follows has bounds of its own."""
-        self._in_head = False
-        super().on_headers_complete()
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body is handed on; bodies have bounds of their own."""
+        self._untold_bytes = 0
+        super().on_body(body)
 
     def data_received(self, data: bytes) -> None:
         """The next piece of the connection is parsed, unless the head has become too long."""
         if self._refused:
             return
+        self._untold_bytes += len(data)
         super().data_received(data)
-        if self._in_head and not self._refused and not self.transport.is_closing():
-            self._received_bytes += len(data)
-            if self._received_bytes > MAX_HEAD_BYTES:
-                self._refuse()
+        if self._untold_bytes > MAX_HEAD_BYTES and not self._refused and not self.transport.is_closing():
+            self._refuse()
 
     def send_400_response(self, msg: str) -> None:
         """Parsing ended with an error, and the sender is told which: that of a head too long, or `msg`."""
@@ -118,6 +116,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _count(self, more: int) -> None:
         self._head_bytes += more
+        self._untold_bytes = 0
         if self._head_bytes > MAX_HEAD_BYTES:
             raise HeadTooLarge
 
