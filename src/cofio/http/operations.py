@@ -11,7 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from cofio import batches
 from cofio.errors import NotFound, Overloaded, Unavailable
-from cofio.http.problems import RateLimited, describe
+from cofio.http.problems import describe
 from cofio.http.state import OpenRuntime, Sender, StillAdmitted
 from cofio.http.wire import answer, to_json
 from cofio.records import Operation
@@ -47,7 +47,7 @@ async def get_operation(operation: KnownOperation) -> Response:
         "connection alive in between. When the key is revoked or expires, the stream ends."
     ),
     response_class=EventSourceResponse,
-    responses=describe(NotFound, RateLimited, Overloaded, Unavailable),
+    responses=describe(NotFound, Overloaded, Unavailable),
 )
 async def stream_operation(
     runtime: OpenRuntime, operation: KnownOperation, still_admitted: StillAdmitted

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cofio.errors import Overloaded
 from cofio.http.limits import client_of
-from cofio.http.problems import RateLimited, problem
+from cofio.http.problems import problem
 from cofio.settings import Settings
 
 # Each stream looks at its operation five times a second.
@@ -27,9 +27,9 @@ def most_of_one(most: int) -> int:
 
 
 class Places:
-    """The app inside, while it has a place for the request; the others are refused unread, with `Retry-After`.
+    """The app inside, while it has a place for the request, and for its caller; the others are refused unread, with 503.
 
-    With 503 where all places are taken, with 429 where the caller holds as many as one may.
+    Where one application with one key is all that asks, its own share being full is what overload looks like.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
@@ -48,9 +48,9 @@ class Places:
             await self.app(scope, receive, send)
             return
         held = kind, client_of(scope)
-        refusal, headers = self._refusal(held)
+        refusal = self._refusal(held)
         if refusal is not None:
-            response = problem(refusal, path=scope["path"], request_id=scope["request_id"], headers=headers)
+            response = problem(refusal, path=scope["path"], request_id=scope["request_id"])
             await response(scope, receive, send)
             return
         self._taken[kind] += 1
@@ -63,19 +63,17 @@ class Places:
             if not self._held[held]:
                 del self._held[held]
 
-    def _refusal(self, held: tuple[str, str]) -> tuple[Overloaded | None, Mapping[str, str]]:
-        """Why there is no place of this kind for this caller, if there is none, and what the answer's head says of it."""
+    def _refusal(self, held: tuple[str, str]) -> Overloaded | None:
+        """Why there is no place of this kind for this caller, if there is none."""
         most = self._most[held[0]]
         if self._taken[held[0]] >= most:
-            told = "Too many requests of this kind are under way; try again in a second."
-            return Overloaded(told), {}
+            return Overloaded("Too many requests of this kind are under way; try again in a second.")
         if self._held[held] >= most_of_one(most):
-            told = (
+            return Overloaded(
                 f"{most_of_one(most)} requests of this kind are under way for you, as many as for one caller at once; "
                 "try again in a second."
             )
-            return RateLimited(told), {"Retry-After": "1"}
-        return None, {}
+        return None
 
 
 def _kind(method: str, path: str) -> str | None:
