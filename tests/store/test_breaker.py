@@ -69,13 +69,10 @@ async def test_other_errors_say_nothing_about_the_store() -> None:
     assert breaker.reason is None
 
 
-async def test_who_only_watches_is_not_counted() -> None:
+async def test_who_only_watches_keeps_no_breaker_closed() -> None:
     breaker = Breaker()
     for _ in range(FAILURES):
         assert breaker.reason is None
-        with pytest.raises(VectorStoreUnavailable, match=r"within 0\.01 s"):
-            async with breaker.probing(0.01):
-                await asyncio.sleep(60)
         async with breaker.probing(0.01):
             pass
         await fail(breaker)
@@ -84,3 +81,15 @@ async def test_who_only_watches_is_not_counted() -> None:
         async with breaker.probing(0.01):
             pass
     assert breaker.reason == "no answer"
+
+
+async def test_who_only_watches_opens_it_where_nobody_searches() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES):
+        assert breaker.reason is None
+        async with breaker.calling():
+            pass
+        with pytest.raises(VectorStoreUnavailable, match=r"within 0\.01 s"):
+            async with breaker.probing(0.01):
+                await asyncio.sleep(60)
+    assert breaker.reason is not None

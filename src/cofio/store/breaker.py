@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -26,11 +27,11 @@ _log = structlog.get_logger(__name__)
 class Breaker:
     """Stands before the vector store: *closed* while calls may go through, *open* while they may not.
 
-    It opens after `FAILURES` calls in a row that failed, or when it is told to, and closes only when it is told to.
+    It opens after `FAILURES` calls, or probes, in a row that failed, or when it is told to, and closes only when it is told to.
     """
 
     def __init__(self) -> None:
-        self._failures = 0
+        self._failures: Counter[str] = Counter()  # in a row, of calls and of probes
         self._opened = asyncio.Event()
         self.reason: str | None = None
         """Why it is open, None while it is closed."""
@@ -42,24 +43,31 @@ class Breaker:
         Raises `VectorStoreUnavailable`: at once while the breaker is open, for a block that took too long, and
         what the block itself raised.
         """
+        async with self._counted("calls", wait_s):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def probing(self, wait_s: float) -> AsyncIterator[None]:
+        """As `calling`, but counted by itself: a store may tell its size at once, and find nothing in time.
+
+        So those who watch it, however often, keep no breaker closed for those who search; yet they open it where nobody
+        searches.
+        """
+        async with self._counted("probes", wait_s):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _counted(self, kind: str, wait_s: float | None) -> AsyncIterator[None]:
         self._refuse_while_open()
         try:
             async with _within(wait_s):
                 yield
         except VectorStoreUnavailable as error:
-            self._failed(error.detail)
+            self._failures[kind] += 1
+            if self._failures[kind] >= FAILURES:
+                self.open(error.detail)
             raise
-        self._failures = 0
-
-    @contextlib.asynccontextmanager
-    async def probing(self, wait_s: float) -> AsyncIterator[None]:
-        """As `calling`, but not counted: a store may tell its size at once, and find nothing in time.
-
-        So those who watch it, however often, neither open the breaker nor keep it closed.
-        """
-        self._refuse_while_open()
-        async with _within(wait_s):
-            yield
+        self._failures[kind] = 0
 
     def open(self, reason: str) -> None:
         """No call goes through any more."""
@@ -73,7 +81,7 @@ class Breaker:
         """Calls go through again."""
         if self.reason is not None:
             _log.info("vector_store_answers_again")
-        self._failures = 0
+        self._failures.clear()
         self.reason = None
         self._opened.clear()
 
@@ -86,11 +94,6 @@ class Breaker:
             raise VectorStoreUnavailable(
                 f"The vector store is left alone until it answers again: {self.reason}"
             )
-
-    def _failed(self, reason: str) -> None:
-        self._failures += 1
-        if self._failures >= FAILURES:
-            self.open(reason)
 
 
 @contextlib.asynccontextmanager
