@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -52,8 +53,8 @@ async def test_a_meeting_whose_project_is_erased_right_after_it_was_stored_holds
     settings = Settings(data_dir=tmp_path)
     async with open_runtime(settings, HashEncoder()) as runtime:
 
-        async def ingest_and_lose(opened: Runtime, given: MeetingInput) -> Receipt:
-            receipt = await ingest(opened, given)
+        async def ingest_and_lose(opened: Runtime, given: MeetingInput, **more: Any) -> Receipt:
+            receipt = await ingest(opened, given, **more)
             if given.project == "heron":
                 await erase_project(opened, "heron")
             return receipt

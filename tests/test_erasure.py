@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from cofio.errors import MeetingsWaiting, NotFound
 from cofio.ingest import ingest
 from cofio.maintain import delete_meeting, doctor, list_audit, list_meetings
 from cofio.query import recall
-from cofio.records import Filters, MeetingInput, Question
+from cofio.records import Filters, Float32s, MeetingInput, Question
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
 from cofio.store import meetings
@@ -279,6 +280,74 @@ async def test_a_meeting_that_a_batch_is_just_ingesting_goes_with_its_project(
     while runtime.live.current.counts["meetings"] or await runtime.database.rows(queries.projects):
         await asyncio.sleep(0.01)
     working.cancel()
+
+
+class _Held(HashEncoder):
+    """Encodes nothing until it is let."""
+
+    def __init__(self) -> None:
+        self.asked, self.let = threading.Event(), threading.Event()
+
+    def encode(self, texts: Sequence[str]) -> Float32s:
+        self.asked.set()
+        self.let.wait()
+        return super().encode(texts)
+
+
+async def test_a_meeting_that_a_batch_is_just_encoding_is_not_stored_after_its_project_is_erased(
+    tmp_path: Path,
+) -> None:
+    encoder = _Held()
+    async with open_runtime(Settings(data_dir=tmp_path / "store"), encoder) as runtime:
+        operation_id = await batches.submit(runtime, [_meeting("Late", project="zebrafinch ")])
+        working = asyncio.create_task(batches.work(runtime))
+        await asyncio.to_thread(encoder.asked.wait)
+        erasing = asyncio.create_task(erase_project(runtime, "zebrafinch"))
+        while not (await read_operation(runtime.database, operation_id)).failed:
+            await asyncio.sleep(0.01)
+        version = await runtime.database.read(queries.version)
+        encoder.let.set()
+        await erasing
+        while (await read_operation(runtime.database, operation_id)).finished_at is None:
+            await asyncio.sleep(0.01)
+        assert await runtime.database.read(queries.version) == version, "it was stored, if only for a moment"
+        working.cancel()
+
+
+async def test_what_stands_behind_a_nul_waits_too(runtime: Runtime) -> None:
+    await ingest(runtime, _meeting())
+    await batches.submit(runtime, [_meeting("Waits", transcript=f"Ann Moe: We row\0 today.\n{SAID}")])
+    with pytest.raises(MeetingsWaiting, match="1 meetings"):
+        await erase_speaker(runtime, "Zelda Quux")
+
+
+async def test_a_silent_participant_is_known_before_and_after_an_erasure(tmp_path: Path) -> None:
+    """Cleo says nothing, but is there: whose an action is, and what a phrase is, must not change by that."""
+    lines = [
+        "Ann Moe: Cleo will order the trophy polish by Friday.",
+        "Ann Moe: I will carry the Cleo trophy to the regatta.",
+    ]
+    kept = []
+    for name, transcript in (
+        ("erased", [*lines, "Zelda Quux: The xylograph must be oiled."]),
+        ("never", lines),
+    ):
+        async with open_runtime(Settings(data_dir=tmp_path / name), HashEncoder()) as runtime:
+            people = ("Ann Moe", "Cleo Fay", *(("Zelda Quux",) if name == "erased" else ()))
+            await ingest(runtime, _meeting(transcript="\n".join(transcript), participants=people))
+            if name == "erased":
+                await erase_speaker(runtime, "Zelda Quux")
+            kept.append(
+                await runtime.database.read(
+                    lambda connection: [
+                        tuple(row)
+                        for row in connection.execute(
+                            "SELECT memory_id, content, memory_type, details, vector FROM memories ORDER BY memory_id"
+                        )
+                    ]
+                )
+            )
+    assert kept[0] == kept[1]
 
 
 async def test_a_speaker_whose_words_wait_in_a_batch_is_not_erased_in_part(runtime: Runtime) -> None:

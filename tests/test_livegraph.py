@@ -59,7 +59,11 @@ ANSWERED = MeetingInput(
     external_id="answered",
     date=date(2026, 2, 2),
     transcript="Ann: Hello to all of you today, we begin.\n"
-    "Ann: We handle the gateway battery of the supplier before winter with a new gasket order.",
+    "Ann: We handle the gateway battery of the supplier before winter with a new gasket order.\n"
+    "Ann: The Kestrel turbine is late again, and so is the Kestrel cable.",
+)
+KESTREL = MeetingInput(
+    title="Kestrel", project="p", transcript="Cleo: The Kestrel turbine came, but not the Kestrel cable."
 )
 ELSEWHERE = MeetingInput(
     title="Elsewhere",
@@ -72,6 +76,7 @@ async def test_an_answer_whose_question_is_gone_leads_nowhere(tmp_path: Path) ->
     """SQLite gives the row id of the deleted question to the next memory, here one of another project."""
     async with open_runtime(Settings(data_dir=tmp_path / "store"), HashEncoder()) as runtime:
         await ingest(runtime, ANSWERED)
+        await ingest(runtime, KESTREL)
         asked = await ingest(runtime, ASKED)
         await ingest(runtime, replace(ANSWERED, metadata={"room": "4"}))
         assert edges(runtime) == await edges_anew(runtime, tmp_path)

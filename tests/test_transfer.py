@@ -23,6 +23,7 @@ from cofio.query import recall
 from cofio.records import Answer, Filters, Float32s, MeetingInput, Question
 from cofio.runtime import Runtime, open_runtime
 from cofio.settings import Settings
+from cofio.store.database import queries
 from cofio.transfer import Imported, import_export, open_export, write_export
 
 QUESTIONS = (
@@ -108,6 +109,31 @@ async def test_an_import_answers_as_the_original_does(tmp_path: Path) -> None:
         for path in (file, tmp_path / "back")
     ]
     assert concepts[0] == concepts[1]
+
+
+async def test_an_interrupted_import_is_whole_after_another(tmp_path: Path) -> None:
+    """The reply stands before its question in the export; the first import ends when both are there, but not tied."""
+    file = tmp_path / "all.jsonl"
+    async with _open(tmp_path / "from") as runtime:
+        await _fill(runtime)
+        expected = await runtime.database.rows(queries.all_edges)
+    write_export(open_export(Settings(data_dir=tmp_path / "from"), None).chunks(), file)
+
+    def end(done: int, meetings: int) -> None:
+        if done == meetings:
+            raise KeyboardInterrupt
+
+    async with _open(tmp_path / "to") as runtime:
+        with pytest.raises(KeyboardInterrupt):
+            await import_export(runtime, file, on_meeting=end)
+        imported = await import_export(runtime, file)
+        assert (imported.added, imported.replaced) == (0, 0)
+        assert sorted(map(tuple, await runtime.database.rows(queries.all_edges))) == sorted(
+            map(tuple, expected)
+        )
+        version = await runtime.database.read(queries.version)
+        await import_export(runtime, file)
+        assert await runtime.database.read(queries.version) == version
 
 
 async def test_an_import_goes_beside_what_is_there_and_keeps_to_its_project(tmp_path: Path) -> None:

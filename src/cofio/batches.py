@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
+from functools import partial
 from typing import Any, Final
 
 import orjson
 import structlog
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from cofio.errors import CofioError, EncoderUnavailable, InternalError, NotFound, StoreUnavailable
+from cofio.errors import (
+    CofioError,
+    EncoderUnavailable,
+    InternalError,
+    InvalidInput,
+    MeetingErased,
+    StoreUnavailable,
+)
 from cofio.ingest import ingest
-from cofio.maintain import delete_meeting
 from cofio.records import MeetingInput, Operation
 from cofio.runtime import Runtime
 from cofio.store import operations
 from cofio.store.operations import Origin, PendingMeeting, Progress
 from cofio.telemetry import traces
+from cofio.text.clean import plain_text
 
 _log = structlog.get_logger(__name__)
 
@@ -49,11 +56,9 @@ async def submit(
     """The batch is stored and will be ingested, also if this process is killed now; returns its id.
 
     `project` is what its sender is bound to: others who are bound to one do not find it. Its log lines have the
-    `request_id`, and its spans are in the current trace.
+    `request_id`, and its spans are in the current trace. Raises `InvalidInput` for metadata that JSON does not hold.
     """
-    payloads = await asyncio.to_thread(
-        lambda: [(meeting.title, orjson.dumps(asdict(meeting))) for meeting in meetings]
-    )
+    payloads = await asyncio.to_thread(lambda: [(meeting.title, _payload(meeting)) for meeting in meetings])
     origin = Origin(request_id=request_id, trace=traces.origin())
     operation_id = await operations.create_operation(runtime.database, payloads, project, origin)
     runtime.batch_waiting.set()
@@ -121,9 +126,12 @@ async def _run(runtime: Runtime, operation_id: str) -> None:
 async def _ingest_next(runtime: Runtime, operation_id: str, pending: PendingMeeting) -> None:
     try:
         payload = await asyncio.to_thread(orjson.loads, pending.payload)
-        receipt = await _some_times(ingest)(runtime, _meeting(payload))
+        still_wanted = partial(operations.is_pending, operation_id=operation_id, position=pending.position)
+        receipt = await _some_times(ingest)(runtime, _meeting(payload), still_wanted=still_wanted)
     except StoreUnavailable:
         raise
+    except MeetingErased:  # whoever erased it took it out of the operation
+        return
     except CofioError as error:
         await _failed(runtime, operation_id, pending, error)
         return
@@ -131,7 +139,8 @@ async def _ingest_next(runtime: Runtime, operation_id: str, pending: PendingMeet
         _log.exception("batch_meeting_broke", position=pending.position)
         await _failed(runtime, operation_id, pending, InternalError())
         return
-    settled = await operations.settle_meeting(
+    # Where its project was erased since it was committed, it went with it, and this changes nothing.
+    await operations.settle_meeting(
         runtime.database,
         operation_id,
         pending.position,
@@ -139,10 +148,6 @@ async def _ingest_next(runtime: Runtime, operation_id: str, pending: PendingMeet
         result=asdict(receipt),
         meeting_id=receipt.meeting_id,
     )
-    if not settled:
-        # Its project was erased while it was on its way, and perhaps it too, after it was committed.
-        with contextlib.suppress(NotFound):
-            await delete_meeting(runtime, receipt.meeting_id)
 
 
 async def _failed(runtime: Runtime, operation_id: str, pending: PendingMeeting, error: CofioError) -> None:
@@ -161,6 +166,15 @@ async def _failed(runtime: Runtime, operation_id: str, pending: PendingMeeting, 
         meeting_id=None,
     )
     _log.warning("batch_meeting_failed", position=pending.position, code=error.code)
+
+
+def _payload(meeting: MeetingInput) -> bytes:
+    # By its project an erasure finds what waits.
+    cleaned = replace(meeting, project=plain_text(meeting.project))
+    try:
+        return orjson.dumps(asdict(cleaned))
+    except orjson.JSONEncodeError as error:
+        raise InvalidInput(f"The metadata cannot be written as JSON: {error}.", field="metadata") from error
 
 
 def _meeting(payload: dict[str, Any]) -> MeetingInput:

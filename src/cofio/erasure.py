@@ -260,8 +260,13 @@ async def _found_by_question(runtime: Runtime, question: Question) -> int | None
         answer = await recall(runtime, question)
     except (Overloaded, Unavailable):
         return None
-    direct = [memory for level in ("L1", "L2") for memory in answer.direct_results[level]]
-    return len(direct) + len(answer.activated_memories)
+    found = [
+        *(memory for direct in answer.direct_results.values() for memory in direct),
+        *answer.activated_memories,
+    ]
+    # A concept has no speaker: one that others' words name leads to what they said, which is theirs and stays.
+    levels = (Level.EPISODE,) if question.filters.speaker else tuple(Level)
+    return sum(memory.level in {level.label for level in levels} for memory in found)
 
 
 async def _told(

@@ -116,6 +116,12 @@ class NotFound(CofioError):
     code = "not_found"
 
 
+class MeetingErased(NotFound):
+    """The meeting was erased before it was ingested."""
+
+    code = "erased"
+
+
 class Unauthenticated(CofioError):
     """This needs a valid key."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ async def ingest(
     *,
     on_encoded: Callable[[int], None] | None = None,
     settle: bool = True,
+    still_wanted: Callable[[sqlite3.Connection], bool] = lambda connection: True,
 ) -> Receipt:
     """The meeting is remembered, whole or not at all; a meeting that is known already is brought up to date.
 
@@ -55,7 +57,8 @@ async def ingest(
     utterance. `on_encoded` is told of all texts whose vectors are there. Without `settle` the meeting is stored, but
     graph and vector index learn of it only by the next `runtime.settle()`: for loading thousands. Raises `UnknownFormat`,
     `UnreadableTranscript`, `EmptyTranscript` or `InvalidInput` for what cannot be taken, and
-    `EncoderUnavailable` if the encoder fails; then nothing was stored. Either way it is counted, timed and logged.
+    `EncoderUnavailable` if the encoder fails; then nothing was stored. So does `MeetingErased`, where the transaction that
+    would store it finds it not `still_wanted`. Either way it is counted, timed and logged.
     """
     started = time.perf_counter()
     stages = Stages("ingest")
@@ -64,7 +67,7 @@ async def ingest(
         with stages("parse"):
             read = await asyncio.to_thread(_read, meeting)
         format = read.transcript.format
-        receipt = await _remember(runtime, read, stages, on_encoded, settle=settle)
+        receipt = await _remember(runtime, read, stages, on_encoded, settle=settle, still_wanted=still_wanted)
     except CofioError as error:
         if isinstance(error, UnreadableTranscript) and error.read_as is not None:
             format = error.read_as
@@ -108,6 +111,7 @@ async def _remember(
     on_encoded: Callable[[int], None] | None,
     *,
     settle: bool,
+    still_wanted: Callable[[sqlite3.Connection], bool],
 ) -> Receipt:
     meeting, meeting_id, transcript, ids = read.meeting, read.meeting_id, read.transcript, read.ids
     async with runtime.exclusive(meeting_id):
@@ -131,7 +135,7 @@ async def _remember(
             ids,
             read.episodes,
             vectors,
-            participants=transcript.participants,
+            participants=meeting.participants,
             stages=stages,
         )
         with stages("store"):
@@ -139,6 +143,7 @@ async def _remember(
                 runtime.database,
                 _record(meeting, meeting_id, transcript, read.content_hash, memories),
                 memories,
+                still_wanted=still_wanted,
             )
         with stages("index"):
             indexed = not settle or await runtime.settle(wait_s=runtime.settings.vector_timeout_s)

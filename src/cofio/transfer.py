@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import orjson
 
 from cofio.data_dir import DATABASE_NAME, backup_dir
 from cofio.embed.onnx import comparable
@@ -83,7 +82,7 @@ async def import_export(
         try:
             while (meeting := await asyncio.to_thread(next, meetings, None)) is not None:
                 outcomes[await _import(runtime, meeting, again)] += 1
-                if await _refers_to_later(runtime, meeting.memories):
+                if await _lacks_an_edge(runtime, meeting):
                     early.append(meeting.at)
                 if on_meeting is not None:
                     on_meeting(sum(outcomes.values()), head.counts.get("meetings", 0))
@@ -94,7 +93,10 @@ async def import_export(
         for at in early:
             # Now that the questions are there, which it answers.
             meeting = await asyncio.to_thread(next, read_meetings(file, at))
-            await save_meeting(runtime.database, meeting.record, await _memories(runtime, meeting, again))
+            async with runtime.exclusive(meeting.record.meeting_id):
+                if await _is_stored(runtime, meeting):
+                    memories = await _memories(runtime, meeting, again)
+                    await save_meeting(runtime.database, meeting.record, memories)
     await runtime.settle()
     return Imported(**outcomes, encoded_again=again and bool(outcomes["added"] + outcomes["replaced"]))
 
@@ -102,9 +104,9 @@ async def import_export(
 async def _import(runtime: Runtime, meeting: ExportedMeeting, again: bool) -> str:
     meeting_id = meeting.record.meeting_id
     async with runtime.exclusive(meeting_id):
-        stored = await stored_meeting(runtime.database, meeting_id)
-        if stored is not None and stored.content_hash == meeting.record.content_hash:
+        if await _is_stored(runtime, meeting):
             return "unchanged"
+        stored = await stored_meeting(runtime.database, meeting_id)
         await save_meeting(runtime.database, meeting.record, await _memories(runtime, meeting, again))
     return "added" if stored is None else "replaced"
 
@@ -152,16 +154,21 @@ async def _memories(runtime: Runtime, meeting: ExportedMeeting, again: bool) -> 
     )
 
 
-async def _refers_to_later(runtime: Runtime, memories: MeetingMemories) -> bool:
-    """Whether something in the meeting answers a question of one that is not stored yet."""
-    ends = sorted(
-        {edge.target for edge in memories.edges}
-        - {m.memory_id for m in (*memories.episodes, *memories.contexts)}
-    )
-    if not ends:
+async def _is_stored(runtime: Runtime, meeting: ExportedMeeting) -> bool:
+    """Whether the store holds the meeting with all that it holds in the export."""
+    stored = await stored_meeting(runtime.database, meeting.record.meeting_id)
+    return stored is not None and stored.content_hash == meeting.record.content_hash
+
+
+async def _lacks_an_edge(runtime: Runtime, meeting: ExportedMeeting) -> bool:
+    """Whether the meeting answers a question and is not tied to it: that came later, or an import ended in between."""
+    memories = meeting.memories
+    own = {memory.memory_id for memory in (*memories.episodes, *memories.contexts)}
+    wanted = {(edge.source, edge.target) for edge in memories.edges if edge.target not in own}
+    if not wanted:
         return False
-    rows = await runtime.database.rows(queries.memory_rowids, memory_ids=orjson.dumps(ends).decode())
-    return len(rows) < len(ends)
+    rows = await runtime.database.rows(queries.edges_out_of, meeting_id=meeting.record.meeting_id)
+    return not wanted <= {(row["source"], row["target"]) for row in rows}
 
 
 @contextlib.contextmanager

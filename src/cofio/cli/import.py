@@ -28,7 +28,7 @@ def import_(
     async def take_in(runtime: Runtime) -> Imported:
         return await import_export(runtime, file)
 
-    done = with_runtime(load_settings(data_dir=data_dir, model_dir=model_dir), take_in)
+    done = with_runtime(load_settings(data_dir=data_dir, model_dir=model_dir), take_in, may_begin=True)
     encoded = (
         " Another encoder had made their vectors, so they were encoded again." if done.encoded_again else ""
     )

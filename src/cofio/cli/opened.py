@@ -25,7 +25,7 @@ def with_runtime(
     """
     if not may_begin and not (settings.data_dir / DATABASE_NAME).exists():
         raise NotFound(
-            f"There is no store in {settings.data_dir}. `cofio ingest` begins one; --data-dir names another.",
+            f"There is no store in {settings.data_dir}. `cofio ingest` or `import` begins one; --data-dir names another.",
             field="data_dir",
         )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import orjson
 
-from cofio.errors import NotFound
+from cofio.errors import MeetingErased, NotFound
 from cofio.records import Level
 from cofio.store.audit import add_entry
 from cofio.store.database import PURGE_OWED, Database, queries
@@ -81,8 +82,8 @@ def _delete_project(connection: sqlite3.Connection, project: str, actor: str) ->
 
 # What a batch tells of a meeting that was taken out of it.
 WITHDRAWN = {
-    "code": "erased",
-    "title": "The meeting was erased before it was ingested",
+    "code": MeetingErased.code,
+    "title": MeetingErased.title(),
     "detail": "Its project was erased.",
     "field": None,
 }
@@ -130,10 +131,12 @@ async def waiting_meetings(database: Database, project: str | None) -> AsyncIter
     """The meetings that batches have yet to ingest, one at a time: each may be large."""
     for place in await database.rows(queries.waiting_meetings, project=project):
         for row in await database.rows(queries.waiting_meeting, **dict(place)):
+            # Not by SQLite's JSON, which ends a text at its first NUL.
+            payload = await asyncio.to_thread(orjson.loads, row["payload"])
             yield WaitingMeeting(
-                transcript=row["transcript"],
-                format=row["format"],
-                participants=tuple(orjson.loads(row["participants"])),
+                transcript=payload["transcript"],
+                format=payload["format"],
+                participants=tuple(payload["participants"]),
             )
 
 

@@ -80,16 +80,15 @@ def _set_concepts(connection: sqlite3.Connection, ledger: Ledger, changes: _Chan
     if changed is None:
         everything = queries.memory_ids_of_level(connection, level=int(Level.CONCEPT))
         changed = frozenset([row["memory_id"] for row in everything])
+    written = list(queries.concept_mentions_of_meetings(connection, meetings=_listed(changes.meetings or ())))
+    # A meeting may be written anew while its concepts stay as they were: it lost the edge to a question that is gone.
+    changed |= {row["memory_id"] for row in written}
     concepts = list(queries.concepts_for_graph(connection, ids=_listed(changed)))
     # A concept that the graph holds keeps its mentions; only the changed meetings may bring it new ones. A speaker of
     # a thousand meetings is not read anew for each.
     new = ledger.new_concepts(row["memory_id"] for row in concepts)
     mentions = queries.concept_mentions_for_graph(connection, ids=_listed(new))
-    more = [
-        row
-        for row in queries.concept_mentions_of_meetings(connection, meetings=_listed(changes.meetings or ()))
-        if row["memory_id"] not in new
-    ]
+    more = [row for row in written if row["memory_id"] not in new]
     gone = changed - {row["memory_id"] for row in concepts}
     ledger.set_concepts(_concept_rows(concepts, [*mentions, *more]), gone)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import orjson
 
-from cofio.errors import InvalidInput, NotFound
+from cofio.errors import InvalidInput, MeetingErased, NotFound
 from cofio.memories import MeetingMemories, Memory
 from cofio.records import (
     VECTOR_DIMENSIONS,
@@ -185,15 +185,33 @@ def _project_knowledge(
     )
 
 
-async def save_meeting(database: Database, record: MeetingRecord, memories: MeetingMemories) -> None:
+async def save_meeting(
+    database: Database,
+    record: MeetingRecord,
+    memories: MeetingMemories,
+    *,
+    still_wanted: Callable[[sqlite3.Connection], bool] = lambda connection: True,
+) -> None:
     """The meeting is stored exactly as `memories` say, with its share in the project's concepts.
 
     One transaction writes the meeting, its memories, edges and mentions, the concepts that they change, the debt
     to the vector index and one change of version. Memories that it had before and has no more are gone. Raises
-    `InvalidVector`, with nothing stored, if one of the memories has a vector that it may not have.
+    `InvalidVector`, with nothing stored, if one of the memories has a vector that it may not have, and `MeetingErased` if
+    the transaction finds it not `still_wanted`.
     """
     _check(memories)
-    await database.write(_save_meeting, record, memories)
+    await database.write(_save_if_wanted, record, memories, still_wanted)
+
+
+def _save_if_wanted(
+    connection: sqlite3.Connection,
+    record: MeetingRecord,
+    memories: MeetingMemories,
+    still_wanted: Callable[[sqlite3.Connection], bool],
+) -> None:
+    if not still_wanted(connection):
+        raise MeetingErased("Its project was erased.")
+    _save_meeting(connection, record, memories)
 
 
 async def save_what_is_left(

@@ -103,6 +103,11 @@ async def next_meeting(database: Database, operation_id: str) -> PendingMeeting 
     return PendingMeeting(position=rows[0]["position"], payload=rows[0]["payload"].encode()) if rows else None
 
 
+def is_pending(connection: sqlite3.Connection, operation_id: str, position: int) -> bool:
+    """Whether the meeting is still to be ingested, as the transaction finds it."""
+    return bool(queries.is_pending(connection, operation_id=operation_id, position=position))
+
+
 async def settle_meeting(
     database: Database,
     operation_id: str,

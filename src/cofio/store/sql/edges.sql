@@ -1,6 +1,15 @@
 -- name: delete_edges_of_meeting!
 DELETE FROM edges WHERE source IN (SELECT id FROM memories WHERE meeting = :meeting);
 
+-- name: edges_out_of
+-- The answers of a meeting to questions of others.
+SELECT s.memory_id AS source, t.memory_id AS target
+FROM meetings g
+JOIN memories s ON s.meeting = g.id
+JOIN edges e ON e.source = s.id AND e.kind = 'answers'
+JOIN memories t ON t.id = e.target AND t.meeting <> g.id
+WHERE g.meeting_id = :meeting_id;
+
 -- name: meetings_that_answer
 -- The meetings, but this one, that answer questions of these memories.
 SELECT DISTINCT s.meeting

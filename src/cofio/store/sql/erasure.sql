@@ -72,9 +72,9 @@ SELECT operation_id, position FROM operation_meetings
 WHERE status = 'pending' AND (:project IS NULL OR payload ->> 'project' = :project);
 
 -- name: waiting_meeting
--- Who is in a meeting that waits, as far as it can be told before it is read; nothing if it does not wait any more.
-SELECT payload ->> 'transcript' AS transcript, payload ->> 'format' AS format, payload ->> 'participants' AS participants
-FROM operation_meetings WHERE operation_id = :operation_id AND position = :position AND status = 'pending';
+-- A meeting that waits, as it was sent; nothing if it does not wait any more.
+SELECT payload FROM operation_meetings
+WHERE operation_id = :operation_id AND position = :position AND status = 'pending';
 
 -- name: forget_warnings_in_operations!
 -- What the reading of a transcript remarked may quote it.

@@ -36,6 +36,11 @@ WHERE finished_at IS NULL AND status = 'pending';
 SELECT position, payload FROM operation_meetings
 WHERE operation_id = :operation_id AND status = 'pending' ORDER BY position LIMIT 1;
 
+-- name: is_pending$
+SELECT EXISTS (
+    SELECT 1 FROM operation_meetings
+    WHERE operation_id = :operation_id AND position = :position AND status = 'pending');
+
 -- name: settle_operation_meeting^
 -- Of one that failed the project stays: it has no meeting by which the erasure of its project could find its title.
 UPDATE operation_meetings SET status = :status, result = :result, meeting_id = :meeting_id,
