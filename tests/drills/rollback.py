@@ -1,7 +1,7 @@
 """Upgrades a store that an older cofio wrote, and goes back to the older one from the backup that was made on the way.
 
-The older version is a commit of this repository whose schema is older, in a worktree of its own, run by the same Python. It remembers the
-sample meetings and answers their questions. The present version opens the store, which brings the schema forward after a backup, answers, and
+The older version is a commit of this repository whose schema is older, in a worktree of its own, with the dependencies and the model that its own
+`scripts/setup` gives it. It remembers the sample meetings and answers their questions. The present version opens the store, which brings the schema forward after a backup, answers, and
 remembers a meeting more. The older one must then refuse the store in a sentence; given the backup from before the migration, it must answer
 every question as it did, to the letter. What was remembered since is not in it: send it again.
 """
@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -53,6 +52,7 @@ def run(options: argparse.Namespace) -> Found:
     ):
         old, new = _Version(tree), _Version(ROOT)
         store, again = Path(place, "store"), Path(place, "again")
+        subprocess.run([tree / "scripts" / "setup"], stdout=subprocess.DEVNULL, check=True)
         old.cofio("ingest", ROOT / "data" / "meetings", "--data-dir", store)
         before = [old.answer(question, store) for question in questions]
 
@@ -113,6 +113,7 @@ class _Version:
     """The command line of the code under one folder."""
 
     def __init__(self, tree: Path) -> None:
+        self._tree = tree
         self._env = {**os.environ, "PYTHONPATH": str(tree / "src"), "COLUMNS": "200", "NO_COLOR": "1"}
 
     def cofio(self, *arguments: str | Path) -> str:
@@ -134,8 +135,10 @@ class _Version:
         return run.stdout + run.stderr
 
     def _run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "cofio", *map(str, arguments), "--model-dir", str(ROOT / "models")]
-        return subprocess.run(command, cwd=ROOT, env=self._env, capture_output=True, text=True, check=False)
+        command = [str(self._tree / ".venv" / "bin" / "python"), "-m", "cofio", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=self._tree, env=self._env, capture_output=True, text=True, check=False
+        )
 
 
 def _best(answer: str) -> str:

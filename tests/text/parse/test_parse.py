@@ -267,6 +267,15 @@ def test_time_is_linear_inside_a_cue(piece: str) -> None:
         parse_transcript(text)
 
 
+@pytest.mark.parametrize("format", ["webvtt", "srt", "sbv"])
+@pytest.mark.timeout(60)
+def test_time_is_linear_between_cues(format: str) -> None:
+    """Text without times goes on with the caption before it, however often that happens."""
+    cue = "0:00:01.000,0:00:04.000" if format == "sbv" else "00:00:01,000 --> 00:00:04,000"
+    transcript = parse_transcript(f"{cue}\nAnn: a" + "\n\nb" * 300_000, format=format)
+    assert sum(len(utterance.text.split()) for utterance in transcript.utterances) == 300_001
+
+
 def test_three_thousand_utterances_are_read() -> None:
     speakers = ("Ann Lee", "Bob", "Cid Roe")
     said = "So I think we should look at the budget: it is e.g. 3.5 million, and Dr. Smith said so."

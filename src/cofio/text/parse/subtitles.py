@@ -140,11 +140,15 @@ def _notes(lines: Sequence[str]) -> list[str]:
     return notes
 
 
+# The lines of a cue to which more may come, its start and its end.
+_OpenCue = tuple[list[str], float | None, float | None]
+
+
 def _lenient(lines: Sequence[str], kind: str, warnings: Warnings) -> list[Cue]:
     """The cues of a broken file: what has a timing line, and text that lost its own, without times."""
     if kind == "webvtt" and not lines[0].startswith("WEBVTT"):
         warnings.add("line 1: the WEBVTT header is missing")
-    cues: list[Cue] = []
+    cues: list[_OpenCue] = []
     timed = 0
     for number, block in _blocks(lines, kind):
         at = next((i for i, line in enumerate(block) if timing(line, kind) is not None), None)
@@ -153,7 +157,7 @@ def _lenient(lines: Sequence[str], kind: str, warnings: Warnings) -> list[Cue]:
             continue
         timed += 1
         start_s, end_s = timing(block[at], kind) or (None, None)
-        body = tuple(line for line in block[at + 1 :] if line.strip())
+        body = [line for line in block[at + 1 :] if line.strip()]
         where = f"line {number + at}"
         if start_s is None or end_s is None:
             which = "start" if start_s is None else "end"
@@ -161,7 +165,7 @@ def _lenient(lines: Sequence[str], kind: str, warnings: Warnings) -> list[Cue]:
         if not body:
             warnings.add(f"{where}: a caption without text was skipped")
             continue
-        cues.append(Cue(lines=body, start_s=start_s, end_s=end_s))
+        cues.append((body, start_s, end_s))
     if not timed:
         example = "0:00:01.000,0:00:04.000" if kind == "sbv" else "00:00:01.000 --> 00:00:04.000"
         if any(line.strip() for line in lines if not line.startswith("WEBVTT")):
@@ -169,7 +173,7 @@ def _lenient(lines: Sequence[str], kind: str, warnings: Warnings) -> list[Cue]:
                 f"No caption times were found in {len(lines)} lines read as {kind}; a caption needs a line such as "
                 f"{example} above its text. If this is another format, name it in `format` or leave `format` out."
             )
-    return cues
+    return [Cue(lines=tuple(body), start_s=start_s, end_s=end_s) for body, start_s, end_s in cues]
 
 
 def _blocks(lines: Sequence[str], kind: str) -> list[tuple[int, list[str]]]:
@@ -199,18 +203,17 @@ def _blocks(lines: Sequence[str], kind: str) -> list[tuple[int, list[str]]]:
     return blocks
 
 
-def _take_untimed(number: int, block: list[str], cues: list[Cue], warnings: Warnings) -> None:
+def _take_untimed(number: int, block: list[str], cues: list[_OpenCue], warnings: Warnings) -> None:
     """Keep text without times: under an index it is a caption of its own, else it goes on with the last."""
     indexed = block[0].strip().isdigit()
-    body = tuple(block[1:] if indexed else block)
+    body = block[1:] if indexed else block
     if not body:
         warnings.add(f"line {number}: a caption number without a caption was skipped")
     elif indexed or not cues:
         warnings.add(f"line {number}: no times above {quoted(body[0].strip())}; kept without times")
-        cues.append(Cue(lines=body))
+        cues.append((body, None, None))
     else:
         warnings.add(
             f"line {number}: {quoted(body[0].strip())} follows a blank line; taken as part of the caption"
         )
-        last = cues[-1]
-        cues[-1] = Cue(lines=last.lines + body, start_s=last.start_s, end_s=last.end_s)
+        cues[-1][0].extend(body)
