@@ -83,12 +83,21 @@ async def test_who_only_watches_keeps_no_breaker_closed() -> None:
     assert breaker.reason == "no answer"
 
 
+async def test_failures_of_both_together_open_it() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES - 1):
+        with pytest.raises(VectorStoreUnavailable, match=r"within 0\.01 s"):
+            async with breaker.probing(0.01):
+                await asyncio.sleep(60)
+    assert breaker.reason is None
+    await fail(breaker)
+    assert breaker.reason == "no answer"
+
+
 async def test_who_only_watches_opens_it_where_nobody_searches() -> None:
     breaker = Breaker()
     for _ in range(FAILURES):
         assert breaker.reason is None
-        async with breaker.calling():
-            pass
         with pytest.raises(VectorStoreUnavailable, match=r"within 0\.01 s"):
             async with breaker.probing(0.01):
                 await asyncio.sleep(60)

@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 class Breaker:
     """Stands before the vector store: *closed* while calls may go through, *open* while they may not.
 
-    It opens after `FAILURES` calls, or probes, in a row that failed, or when it is told to, and closes only when it is told to.
+    It opens after `FAILURES` calls and probes that failed, each kind in a row, or when it is told to, and closes only when it is told to.
     """
 
     def __init__(self) -> None:
@@ -45,13 +45,13 @@ class Breaker:
         """
         async with self._counted("calls", wait_s):
             yield
+        self._failures.clear()
 
     @contextlib.asynccontextmanager
     async def probing(self, wait_s: float) -> AsyncIterator[None]:
-        """As `calling`, but counted by itself: a store may tell its size at once, and find nothing in time.
+        """As `calling`, but with a count of its own: a store may tell its size at once, and find nothing in time.
 
-        So those who watch it, however often, keep no breaker closed for those who search; yet they open it where nobody
-        searches.
+        So those who watch it, however often, keep no breaker closed for those who search; yet their failures open it too.
         """
         async with self._counted("probes", wait_s):
             yield
@@ -64,7 +64,7 @@ class Breaker:
                 yield
         except VectorStoreUnavailable as error:
             self._failures[kind] += 1
-            if self._failures[kind] >= FAILURES:
+            if self._failures.total() >= FAILURES:
                 self.open(error.detail)
             raise
         self._failures[kind] = 0
