@@ -1,9 +1,8 @@
 """Breaks a watched service in every way that can be brought about within minutes: does the alert arrive, and does it end?
 
 Two workers on a vector server (the stand-in of the tests) and a Redis for the rates are watched by Prometheus and Alertmanager
-with this repository's rules and routes. Everything is looked at every other second, alerts fire as soon as their
-expression is true, and windows are twenty times shorter than they are written; expressions, severities, routes and
-inhibitions are those of `config/`. Of the alerts that nothing here brings about, `config/prometheus/tests/` plays the series.
+with this repository's rules and routes. Everything is looked at every other second, windows are twenty times shorter than they
+are written, and alerts wait a sixtieth of their time; expressions, severities, routes and inhibitions are those of `config/`. Of the alerts that nothing here brings about, `config/prometheus/tests/` plays the series.
 """
 
 from __future__ import annotations
@@ -208,7 +207,7 @@ def vector_server_gone(place: Place) -> Iterator[None]:
             "/ingest", title=f"Pier {time.monotonic_ns()}", transcript="Ann: The crane comes on Monday."
         )
 
-    with place.repeating(go_on, every_s=2):
+    with place.repeating(go_on, every_s=0.5):
         yield
     place.start_vector_server()
 
@@ -360,7 +359,8 @@ def _brought_about(
             if told.receiver != RECEIVERS[alerts()[each.alert]["labels"]["severity"]]:
                 each.wrong = f"arrived at {told.receiver}"
         for each in back:
-            if not happens(partial(watching.ask, f'ALERTS{{alertname="{each.alert}"}}'), patience_s):
+            firing = f'ALERTS{{alertname="{each.alert}", alertstate="firing"}}'
+            if not happens(partial(watching.ask, firing), patience_s):
                 each.wrong = "did not fire"
     mended = time.monotonic()
     for each in arriving:
