@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         default=2, ge=1, le=256, description="Encoder calls at a time, each on one thread."
     )
     max_pending_queries: int = Field(
-        default=100, ge=1, description="Queries that may be under way at once; further ones are answered 503."
+        default=136, ge=1, description="Queries that may be under way at once; further ones are answered 503."
     )
     max_query_wait_s: float = Field(
         default=5.0,
@@ -217,7 +217,7 @@ class Settings(BaseSettings):
         description="Bytes free for the stores or backups below which /health/detailed says degraded.",
     )
     degraded_queue_share: float = Field(
-        default=0.8,
+        default=0.6,
         gt=0,
         le=1,
         description="Share of max_pending_queries waiting beyond which /health/detailed says degraded.",

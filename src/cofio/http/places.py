@@ -21,7 +21,7 @@ def most_of_one(most: int) -> int:
     """How many of `most` places one caller may hold.
 
     A quarter is kept for others, so that nobody can shut them out by slow bodies or many requests. No more than that:
-    whoever imports alone, over sixteen connections with one key, still keeps every core busy.
+    whoever is alone, sixteen writers and a hundred readers with one key, is not held back by it.
     """
     return most - most // 4
 
