@@ -210,7 +210,6 @@ async def _save_without(runtime: Runtime, meeting: KeptMeeting, name: str, actor
         [meeting.ids[i] for i in kept],
         episodes,
         np.ascontiguousarray(meeting.vectors[kept, :SEMANTIC_DIMENSIONS]),
-        participants=record.participants,
         stages=Stages("ingest"),
     )
     record = replace(record, content_hash=content_hash_of(given, episodes))

@@ -135,7 +135,6 @@ async def _remember(
             ids,
             read.episodes,
             vectors,
-            participants=meeting.participants,
             stages=stages,
         )
         with stages("store"):
@@ -230,7 +229,6 @@ async def memories_of(
     episodes: Sequence[Episode],
     vectors: Float32s,
     *,
-    participants: Sequence[str],
     stages: Stages,
 ) -> MeetingMemories:
     """What the meeting becomes beside what its project knows now; nothing is stored.
@@ -244,7 +242,7 @@ async def memories_of(
         )
     with stages("memorise"):
         return await asyncio.to_thread(
-            memorise, meeting, meeting_id, ids, episodes, vectors, participants, known, questions
+            memorise, meeting, meeting_id, ids, episodes, vectors, known, questions
         )
 
 

@@ -50,7 +50,6 @@ def memorise(
     ids: Sequence[str],
     episodes: Sequence[Episode],
     vectors: Float32s,
-    participants: Sequence[str],
     known_concepts: frozenset[str],
     questions: Sequence[OpenQuestion],
 ) -> MeetingMemories:
@@ -63,7 +62,7 @@ def memorise(
     due = [due_date(episode.text, meeting.date) for episode in episodes]
     contexts_of = meeting_contexts(
         episodes,
-        participants=participants,
+        participants=meeting.participants,
         meeting_date=meeting.date,
         due_dates=[(day,) if day is not None else () for day in due],
     )
@@ -71,10 +70,10 @@ def memorise(
     words = np.array([episode.words for episode in episodes], np.int32)
     bounds = segments(vectors, words, [episode.text for episode in episodes])
     asked = [one.memory_type is MemoryType.QUESTION for one in typed]
-    present = company(episodes, typed, participants)
+    present = company(episodes, typed, meeting.participants)
     replies = answers(episodes, asked)
     late = _late_answers(meeting, episodes, typed, vectors, questions)
-    said = phrases([episode.text for episode in episodes], participants)
+    said = phrases([episode.text for episode in episodes], meeting.participants)
     contexts = _contexts(meeting_id, ids, episodes, full, words, bounds, said)
     context_of = np.repeat(np.arange(len(bounds)), [last - first for first, last in bounds])
     return MeetingMemories(

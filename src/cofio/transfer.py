@@ -149,7 +149,6 @@ async def _memories(runtime: Runtime, meeting: ExportedMeeting, again: bool) -> 
         [memory.memory_id for memory in meeting.memories.episodes],
         episodes,
         np.ascontiguousarray(vectors[:, :SEMANTIC_DIMENSIONS]),
-        participants=record.participants,
         stages=Stages("ingest"),
     )
 

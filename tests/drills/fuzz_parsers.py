@@ -373,8 +373,8 @@ def _memorised(given_: tuple[str, date | None]) -> None:
     ids = [named_id("episode", "fuzz", i) for i in range(len(said))]
     encoded = vectors(np.random.default_rng(1), len(said))[:, :SEMANTIC_DIMENSIONS]
     known = possible_keys(said)
-    told = MeetingInput(title="Fuzz", transcript=text, date=day)
-    memories = memorise(told, "fuzz", ids, said, encoded, transcript.participants, known, ())
+    told = MeetingInput(title="Fuzz", transcript=text, date=day, participants=transcript.participants)
+    memories = memorise(told, "fuzz", ids, said, encoded, known, ())
     for memory in (*memories.episodes, *memories.contexts):
         assert np.isfinite(memory.vector).all()
         assert abs(float(np.linalg.norm(memory.vector[:SEMANTIC_DIMENSIONS])) - 1) < 1e-3
