@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import orjson
 import pytest
 from hash_encoder import HashEncoder
 
@@ -337,3 +338,34 @@ async def test_a_catch_up_whose_caller_leaves_goes_on_to_its_end(runtime: Runtim
     await runtime.live.save()
     await runtime.settle()
     assert (await doctor(runtime, repair=False)).problems == ()
+
+
+async def test_an_answer_shows_a_memory_as_it_is_shown_alone(runtime: Runtime) -> None:
+    said = [
+        {
+            "speaker": "Ann \"the 'gauge'\"",
+            "start": 1 / 3,
+            "end": 100_000 / 7,
+            "text": 'Says: "C:\\tmp\\a" – naïve 🛠 gauge?',
+        },
+        {
+            "speaker": "Ben\u2028Ortiz",
+            "start": 86_399.123456789,
+            "text": '{"gauge": [1, null]} and a tab\there, please.',
+        },
+    ]
+    transcript = orjson.dumps({"segments": said}).decode()
+    await ingest(
+        runtime, MeetingInput(title='The "gauge" \\ review', transcript=transcript, project='ünï"code')
+    )
+    answer = await recall(runtime, Question(query="What about the gauge?"))
+    shown = [hit for hits in answer.direct_results.values() for hit in hits]
+    assert {hit.level for hit in shown} >= {"L1", "L2"}
+    for hit in shown:
+        alone = await get_memory(runtime, hit.memory_id)
+        assert (hit.content, hit.memory_type, hit.metadata) == (
+            alone.content,
+            alone.memory_type,
+            alone.metadata,
+        )
+    assert {hit.metadata.start_s for hit in answer.direct_results["L2"]} == {0.333333, 86_399.123457}

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import numpy as np
 import structlog
@@ -262,10 +261,10 @@ def _assemble(
     features: Mapping[str, float],
     findings: Findings,
     ids: Mapping[int, str],
-    stored: Sequence[sqlite3.Row],
+    stored: Sequence[Sequence[Any]],
 ) -> Answer:
     """The answer from what was found; a memory that was deleted meanwhile is left out."""
-    found = {row["memory_id"]: shown(row) for row in stored}
+    found = {memory.memory_id: memory for memory in map(shown, stored)}
     direct = {
         level.label: tuple(
             Recalled(

@@ -11,13 +11,15 @@ from cofio.errors import Overloaded
 
 
 class Recalls:
-    """`at_once` places, each with a thread; belongs to one event loop."""
+    """`at_once` places, and a smaller or equal number of threads for what their questions compute here; belongs to one event
+    loop.
+    """
 
-    def __init__(self, *, at_once: int, wait_s: float) -> None:
+    def __init__(self, *, at_once: int, threads: int, wait_s: float) -> None:
         self.at_once = at_once
         self._places = asyncio.Semaphore(at_once)
         self._wait_s = wait_s
-        self.threads = ThreadPoolExecutor(at_once, thread_name_prefix="recall")
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="recall")
         self.waiting = 0
         """How many questions wait for a place."""
 

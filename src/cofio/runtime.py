@@ -51,7 +51,8 @@ SERVER_ADAPTER: Final = "cofio.store.vectors_server:ServerIndex"
 SHARED_CACHE: Final = "cofio.cache_shared:SharedCache"
 EMBEDDED: Final = "embedded"
 QDRANT_PORT: Final = 6333  # of a URL that names none
-# So many questions are worked on beside one for each core: they are in the encoder or in the vector engine meanwhile.
+# So many questions are worked on beside one for each core: they are in the encoder or in the vector engine meanwhile, and
+# need no thread. Threads that compute only keep each other waiting for Python's lock (docs/decisions/0007).
 RECALLS_ELSEWHERE: Final = 2
 RETRY_S: Final = 5.0
 FOLLOW_S: Final = 0.5  # between two looks at what other workers wrote, where no question asks for it before
@@ -249,8 +250,8 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         await _tell_restored(database)
         turns = Turns(settings.data_dir / TURNS_NAME)
         stack.callback(turns.close)
-        at_once = processors() + RECALLS_ELSEWHERE
-        recalls = Recalls(at_once=at_once, wait_s=settings.max_query_wait_s)
+        cores = processors()
+        recalls = Recalls(at_once=cores + RECALLS_ELSEWHERE, threads=cores, wait_s=settings.max_query_wait_s)
         stack.callback(recalls.close)
         live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME, turns)
         index = await opening

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -33,15 +33,18 @@ class Shown:
 
 def shown_memories(database: Database, memory_ids: Collection[str]) -> Mapping[str, Shown]:
     """The memories that exist among `memory_ids`, by id, from one state of the truth; reads in the calling thread."""
-    return {row["memory_id"]: shown(row) for row in stored_memories(database, memory_ids)}
+    found = (shown(row) for row in stored_memories(database, memory_ids))
+    return {memory.memory_id: memory for memory in found}
 
 
-def stored_memories(database: Database, memory_ids: Collection[str]) -> list[sqlite3.Row]:
+def stored_memories(database: Database, memory_ids: Collection[str]) -> list[Sequence[Any]]:
     """The rows from which `shown` makes memories, of those that exist; reads in the calling thread."""
     if not memory_ids:
         return []
     listed = orjson.dumps(sorted(memory_ids)).decode()
-    return database.select(queries.memories_by_id, memory_ids=listed)
+    ((found,),) = database.select(queries.memories_by_id, memory_ids=listed)
+    rows: list[Sequence[Any]] = orjson.loads(found)
+    return rows
 
 
 async def memory_detail(database: Database, memory_id: str, project: str | None = None) -> MemoryDetail:
@@ -79,8 +82,11 @@ def _neighbour(row: sqlite3.Row) -> Neighbour:
     )
 
 
-def shown(row: sqlite3.Row) -> Shown:
-    """A stored memory as answers show it: a row of `memories_by_id`, or one that begins with its columns."""
+def shown(row: Sequence[Any]) -> Shown:
+    """A stored memory as answers show it: a row of `memories_by_id`, or one that begins with its columns.
+
+    Times are rounded to a microsecond.
+    """
     # By place, not by name: a hundred memories an answer make this the longest part of putting it together.
     (
         memory_id, number, project, position, memory_type, content, speaker, start_s, end_s, stored, meeting_id, title,
@@ -100,8 +106,8 @@ def shown(row: sqlite3.Row) -> Shown:
             project=project,
             series=series,
             speaker=speaker,
-            start_s=start_s,
-            end_s=end_s,
+            start_s=_to_microsecond(start_s),
+            end_s=_to_microsecond(end_s),
             position=position,
             label=details.get("label"),
             speakers=tuple(details.get("speakers", ())),
@@ -113,3 +119,8 @@ def shown(row: sqlite3.Row) -> Shown:
             defined_by=details.get("defined_by"),
         ),
     )
+
+
+def _to_microsecond(seconds: float | None) -> float | None:
+    # SQLite writes fifteen digits of a number into JSON.
+    return None if seconds is None else round(seconds, 6)
