@@ -7,21 +7,12 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from cofio.graph import snapshot
-from cofio.graph.blocks import ContextRow, EpisodeRow, MeetingHead, build_block
-from cofio.graph.bridges import Candidates, find_bridges
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.ledger import Ledger, compact
-from cofio.graph.nearest import nearest_rows
-from cofio.graph.scope import scope
-from cofio.graph.spread import gather, lexical_seeds, wake
-from cofio.records import VECTOR_DIMENSIONS, Filters, MemoryType
 from cofio.store import graph_rows
 from cofio.store.database import Database
 from cofio.store.turns import Turns
-from cofio.text.terms import stems
 
 TURN: Final = "write the graph's snapshot"
 
@@ -138,44 +129,3 @@ def _caught_up(connection: sqlite3.Connection, ledger: Ledger, since: int) -> tu
     if ledger.crowded:
         ledger = Ledger.of(compact(ledger.state()))
     return ledger, ledger.graph(version)
-
-
-def warm() -> None:
-    """Every kernel is compiled, or loaded from its cache on disk: no question pays for it."""
-    ledger = Ledger()
-    vector = np.zeros(VECTOR_DIMENSIONS, np.float32)
-    vector[0] = 1.0
-    for key in range(2):
-        episodes = [
-            EpisodeRow(
-                node=3 * key + i,
-                memory_id=f"00000000-0000-0000-{key:04}-{i:012}",
-                memory_type=MemoryType.CONTEXT,
-                content="warming up the kernels before anybody asks",
-                words=7,
-                speaker=None,
-                pure_question=False,
-                vector=vector.tobytes(),
-            )
-            for i in range(3)
-        ]
-        context = ContextRow(memory_id=f"00000000-0000-0001-{key:04}-000000000000", first=0, last=3)
-        head = MeetingHead(key=key, meeting_id=str(key), title="", project="", series=None, day=0)
-        ledger.add_meeting(build_block(head, episodes, [context], [], ledger.lexicons))
-    graph = ledger.graph(0)
-    everything = scope(graph, Filters())
-    rows = np.arange(2, dtype=np.int32)
-    evidence = gather(
-        graph, everything, lexical_seeds(graph, everything, stems(episodes[0].content)), vector, rows
-    )
-    nearest_rows(graph, everything, vector, 1)
-    wake(graph, everything, rows, np.ones(2, np.float32))
-    candidates = Candidates(
-        rows=evidence.rows,
-        scores=evidence.cosine,
-        named=rows[:0],
-        shares=evidence.cosine[:0],
-        asked_of=(),
-        corpus=everything.meetings,
-    )
-    find_bridges(graph, candidates, [0], [0], vector)

@@ -27,7 +27,7 @@ from cofio.data_dir import DATABASE_NAME, GRAPH_NAME, VECTORS_NAME, backup_dir, 
 from cofio.embed.batcher import Batcher
 from cofio.embed.onnx import OnnxEncoder, TextEncoder, comparable
 from cofio.errors import InvalidSettings, StoreInUse, StoreUnavailable, Unavailable, VectorStoreUnavailable
-from cofio.livegraph import LiveGraph, warm
+from cofio.livegraph import LiveGraph
 from cofio.recalls import Recalls
 from cofio.records import VECTOR_DIMENSIONS, Filters, Level
 from cofio.resources import DiskWatch, processors
@@ -39,6 +39,7 @@ from cofio.store.outbox import Outbox
 from cofio.store.turns import Turns
 from cofio.store.vectors import VectorIndex
 from cofio.store.vectors_edge import EdgeIndex
+from cofio.warm import warm
 
 if TYPE_CHECKING:
     from cofio.cache_shared import SharedCache
@@ -236,7 +237,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         # The vector engine starts in a process of its own while the model, the database and the graph are read here.
         opening = asyncio.create_task(open_index(settings), name="open-index")
         stack.push_async_callback(_close, opening)
-        warming = asyncio.create_task(asyncio.to_thread(warm), name="warm-kernels")
+        warming = asyncio.create_task(asyncio.to_thread(warm), name="warm")
         stack.push_async_callback(asyncio.wait, (warming,))
         if encoder is None:
             encoder = await asyncio.to_thread(

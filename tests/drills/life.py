@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from hash_encoder import HashEncoder
 
-from cofio import batches, livegraph, runtime
+from cofio import batches, runtime
 from cofio.backups import create_backup, list_backups, verify_backup
 from cofio.data_dir import DATABASE_NAME
 from cofio.errors import CofioError, DamagedBackup, NotFound, VectorStoreUnavailable
@@ -29,6 +29,7 @@ from cofio.settings import Settings
 from cofio.store import operations
 from cofio.store.vectors_edge import EdgeIndex
 from cofio.telemetry.logs import configure_logging
+from cofio.warm import warm
 from drills import broken
 from drills.faults import ACKNOWLEDGED, ACKNOWLEDGING, Fault, Points
 from drills.meetings import EDITIONS, meeting, meeting_id
@@ -248,4 +249,4 @@ def hurry() -> None:
     EdgeIndex.open = opened  # type: ignore[method-assign,assignment]
 
 
-livegraph.warm()  # in the process that lives are forked from
+warm()  # in the process that lives are forked from
