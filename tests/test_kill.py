@@ -111,6 +111,15 @@ def test_a_store_can_be_opened_after_a_kill_in_a_migration(
     assert drilled.tally.problems == []
 
 
+@pytest.mark.parametrize("point", ["build: about to be current", "engine: opened a collection"])
+def test_a_rare_point_is_aimed_at(
+    point: str, lives: ForkServerContext, references: References, tmp_path: Path
+) -> None:
+    tally = kill.kill_at(lives, tmp_path, references, point, seed=1)
+    assert tally.problems == []
+    assert kill.points_of(tally) >= {point}
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_wrong_order_is_caught(
     order: str, lives: ForkServerContext, references: References, tmp_path: Path
