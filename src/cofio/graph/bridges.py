@@ -196,13 +196,13 @@ class _Linked:
         both = np.concatenate((anchors, rows))
         turns = max(int(graph.meeting_totals[:, 0] @ corpus), 1)
         term_rows = _term_rows(graph, both, corpus)
-        term_end, terms = _rare_terms(graph, both, term_rows, max(LEAST_RARE, RARE_SHARE * turns))
+        term_end, terms = _rare_terms(graph, both, term_rows, float(max(LEAST_RARE, RARE_SHARE * turns)))
         idf = np.log(1.0 + turns / np.maximum(term_rows[terms], 1))
         start = graph.row_concept_start
         concept_end = np.empty(both.size, np.int64)
         concepts = np.empty(int((start[both + 1] - start[both]).sum()), np.int32)
         kernels.rare_concepts(
-            both, start, graph.row_concepts, graph.concept_start, max(COMMON_MENTIONS, COMMON_SHARE * turns), concept_end,
+            both, start, graph.row_concepts, graph.concept_start, float(max(COMMON_MENTIONS, COMMON_SHARE * turns)), concept_end,
             concepts,
         )  # fmt: skip
         meetings = graph.meeting_of_row[both]
