@@ -11,9 +11,7 @@ from cofio.errors import Overloaded
 
 
 class Recalls:
-    """`at_once` places, and a smaller or equal number of threads for what their questions compute here; belongs to one event
-    loop.
-    """
+    """`at_once` places, and `threads` for what their questions compute here; belongs to one event loop."""
 
     def __init__(self, *, at_once: int, threads: int, wait_s: float) -> None:
         self.at_once = at_once

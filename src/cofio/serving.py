@@ -31,8 +31,8 @@ from cofio.show import show_outcomes
 _log: Final = structlog.get_logger(__name__)
 
 LOADED_NAME: Final = "loaded.txt"
-# A thread that computes in Python gives the interpreter's lock away this often. NumPy and SQLite give it away within a
-# question some 65 times, and each time it comes back that late beside such a thread (docs/decisions/0007).
+# A thread that computes in Python gives the interpreter's lock away this often. NumPy gives it away within a question
+# some 65 times, and each time it comes back that late beside such a thread (docs/decisions/0007).
 SWITCH_INTERVAL_S: Final = 0.0002
 # Longer than clients and proxies keep an idle connection (httpx 5 s, nginx 60 s): where the service is the one that
 # hangs up, a request that is just on its way is lost.

@@ -39,8 +39,8 @@ MEETINGS: Final = 3
 
 
 def warm() -> None:
-    """Kernels are compiled, or loaded from their cache on disk, and tables are read: the first question does not wait for
-    them, which took it a second, and everybody beside it, nor does the first meeting.
+    """Kernels are compiled, or loaded from their cache on disk, and tables are read: neither the first question, which took
+    a second longer without this, nor the first meeting waits for them.
     """
     graph = _graph()
     for filters in (Filters(), Filters(meeting_id=("0",)), Filters(speaker=("Ann Lee",), series=("warm",))):
@@ -70,7 +70,7 @@ def _remember() -> None:
 
 
 def _graph() -> MemoryGraph:
-    """A memory of a few meetings about one thing, no two of them with equal vectors."""
+    """A memory of a few meetings about one thing, each with a vector of its own."""
     ledger = Ledger()
     for key in range(MEETINGS):
         episodes = [
