@@ -42,7 +42,9 @@ def _links(graph: MemoryGraph, link: Link, there: Shown) -> str:
 
 
 def _as_said(wanted: str, content: str) -> str | None:
-    return next((word for word in WORD.findall(content) if stem(word.lower()) == wanted), None)
+    # A stem begins as its word does: few words need be stemmed.
+    alike = (word for word in WORD.findall(content) if word[0].lower() == wanted[0])
+    return next((word for word in alike if stem(word.lower()) == wanted), None)
 
 
 def _speaker(shown: Shown, nobody: str) -> str:

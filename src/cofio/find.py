@@ -112,14 +112,15 @@ def find(
     activation = rank.with_speaker(plain, evidence, graph, cue)
     u = activation if spreading else rank.hybrid(evidence)
     order = _best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
+    turn_score = rank.turn_scores(evidence, spreading=spreading)
     direct = {
         Level.CONCEPT: _best_concepts(graph, bounds, cue, vector, hits.get(Level.CONCEPT), question),
-        Level.CONTEXT: _best_contexts(graph, evidence, cue, question),
+        Level.CONTEXT: _best_contexts(graph, evidence, cue, turn_score, question),
         Level.EPISODE: tuple((int(evidence.rows[i]), float(u[i])) for i in order[: question.limit_per_level]),
     }
     levels = question.filters.level or tuple(Level)
     direct = {level: found if level in levels else () for level, found in direct.items()}
-    turns = _turns_of(graph, evidence, [node for node, _ in direct[Level.CONTEXT]], question)
+    turns = _turns_of(graph, evidence, [node for node, _ in direct[Level.CONTEXT]], turn_score)
     scores = {int(evidence.rows[i]): float(u[i]) for i in order}
     bridges: tuple[Link, ...] = ()
     confidence = rank.confidence(evidence, graph, cue, plain)
@@ -236,20 +237,21 @@ def _nearest_concepts(graph: MemoryGraph, bounds: Scope, vector: Float32s, quest
 
 
 def _best_contexts(
-    graph: MemoryGraph, evidence: Evidence, cue: Cue, question: Question
+    graph: MemoryGraph, evidence: Evidence, cue: Cue, turn_score: Float32s, question: Question
 ) -> tuple[tuple[int, float], ...]:
     # A context has many speakers and types: under a filter it is found by the turns that pass.
-    numbers, scores = rank.rank_contexts(evidence, graph, cue, spreading=question.enable_activation)
+    numbers, scores = rank.rank_contexts(
+        evidence, graph, cue, turn_score, spreading=question.enable_activation
+    )
     order = _first(graph.context_ids[numbers], scores, question.limit_per_level)
     return tuple((graph.episodes + int(numbers[i]), float(scores[i])) for i in order)
 
 
 def _turns_of(
-    graph: MemoryGraph, evidence: Evidence, nodes: Sequence[int], question: Question
+    graph: MemoryGraph, evidence: Evidence, nodes: Sequence[int], turn_score: Float32s
 ) -> Mapping[int, tuple[int, ...]]:
     base = graph.episodes
-    contexts = [node - base for node in nodes]
-    best = rank.best_turns(evidence, graph, contexts, spreading=question.enable_activation)
+    best = rank.best_turns(evidence, graph, [node - base for node in nodes], turn_score)
     return {base + context: tuple(rows.tolist()) for context, rows in best.items()}
 
 

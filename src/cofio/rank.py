@@ -149,14 +149,22 @@ def strongest(scores: Float32s, limit: int) -> Int64s:
     return places[np.argsort(-scores[places], kind="stable")][:limit]
 
 
-def rank_contexts(
-    evidence: Evidence, graph: MemoryGraph, cue: Cue, *, spreading: bool
-) -> tuple[Int32s, Float32s]:
-    """The contexts that hold candidates, with their scores: the mean of the five best turns of each by F_L.
+def turn_scores(evidence: Evidence, *, spreading: bool) -> Float32s:
+    """By what contexts are ranked, and their turns: F_L of each candidate, H with `spreading` off.
 
-    Returns (context numbers, scores). With `spreading` off a turn counts by H.
+    F_L marks the stretch of talk that answers, U the sentence: in this order the turns of the contexts reach
+    nDCG@10 .50 on QMSum dev and .51 on ethpm, by U .48 and .47.
     """
-    turn_score = content_spread(evidence, wide=True) if spreading else hybrid(evidence)
+    return content_spread(evidence, wide=True) if spreading else hybrid(evidence)
+
+
+def rank_contexts(
+    evidence: Evidence, graph: MemoryGraph, cue: Cue, turn_score: Float32s, *, spreading: bool
+) -> tuple[Int32s, Float32s]:
+    """The contexts that hold candidates, with their scores: the mean of the five best turns of each.
+
+    Returns (context numbers, scores).
+    """
     # Rows ascend, and with them the contexts that hold them.
     contexts = graph.context_of_row[evidence.rows]
     found, score = np.empty(contexts.size, np.int32), np.empty(contexts.size, np.float32)
@@ -173,19 +181,16 @@ def rank_contexts(
 
 
 def best_turns(
-    evidence: Evidence, graph: MemoryGraph, contexts: Sequence[int], *, spreading: bool
+    evidence: Evidence, graph: MemoryGraph, contexts: Sequence[int], turn_score: Float32s
 ) -> Mapping[int, Int32s]:
-    """For each of these contexts its best candidate rows by F_L, at most twenty; by H with `spreading` off.
-
-    F_L marks the stretch of talk that answers, U the sentence: in this order the turns of the contexts reach
-    nDCG@10 .50 on QMSum dev and .51 on ethpm, by U .48 and .47.
-    """
-    score = content_spread(evidence, wide=True) if spreading else hybrid(evidence)
-    rows = evidence.rows
-    order = np.lexsort((rows, -score.round(6)))
-    order = order[evidence.turn[order] >= 0]
-    of = graph.context_of_row[rows[order]]
-    return {context: rows[order[of == context]][:SHOWN_TURNS] for context in contexts}
+    """For each of these contexts its best candidate rows that are turns, at most twenty, ties to the lower row."""
+    of = np.where(evidence.turn >= 0, graph.context_of_row[evidence.rows], -1)
+    descending = -turn_score.round(6)
+    best = {}
+    for context in contexts:
+        held = np.flatnonzero(of == context)
+        best[context] = evidence.rows[held[np.argsort(descending[held], kind="stable")][:SHOWN_TURNS]]
+    return best
 
 
 def rank_concepts(
@@ -198,12 +203,9 @@ def rank_concepts(
     """
     asked = frozenset(cue.stems)
     alive = graph.concept_alive
-    named = {
-        number
-        for s in asked
-        for number in graph.concepts_of_stem.get(s, ())
-        if number < alive.size and alive[number]
-    }
+    held = np.array([number for s in asked for number in graph.concepts_of_stem.get(s, ())], np.int32)
+    held = held[held < alive.size]
+    named = set(held[alive[held]].tolist())
     near = {number for number in hits if graph.concepts[number].kind is not ConceptKind.PERSON}
     numbers = np.array(sorted(named | near), np.int32)
     cosine = np.empty(numbers.size, np.float32)
@@ -213,7 +215,7 @@ def rank_concepts(
     kept = (cosine >= CONCEPT_COSINE) | np.array([number in named for number in numbers.tolist()], np.bool_)
     numbers, cosine = numbers[kept], cosine[kept]
     labels = [graph.concepts[number].stems for number in numbers.tolist()]
-    share = np.array([len(label & asked) / len(label) if label else 0.0 for label in labels], np.float32)
+    share = np.array([len(label & asked) / max(1, len(label)) for label in labels], np.float32)
     return numbers, (CONCEPT_LABEL * share + (1 - CONCEPT_LABEL) * np.clip(cosine, 0.0, 1.0)).astype(
         np.float32
     )

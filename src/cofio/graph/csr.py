@@ -151,8 +151,10 @@ class MemoryGraph:
 
     def ids_of(self, nodes: Int32s | Int64s) -> Ids:
         """The memory ids of nodes, as pairs of numbers."""
-        found = np.empty((nodes.size, 2), np.uint64)
         first, last = self.episodes, self.first_concept
+        if nodes.max(initial=0) < first:
+            return self.ids[nodes]
+        found = np.empty((nodes.size, 2), np.uint64)
         for ids, low, high in (
             (self.ids, 0, first),
             (self.context_ids, first, last),

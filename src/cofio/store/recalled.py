@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -92,23 +92,23 @@ def shown(row: Sequence[Any]) -> Shown:
         memory_id, number, project, position, memory_type, content, speaker, start_s, end_s, stored, meeting_id, title,
         dated, series,
     ) = row[:14]  # fmt: skip
-    details = orjson.loads(stored) if stored != "{}" else {}
     level = _LEVELS[number]
-    return Shown(
-        memory_id=memory_id,
-        content=content,
-        memory_type=memory_type,
-        level=level,
-        metadata=MemoryMetadata(
-            meeting_id=meeting_id,
-            title=title,
+    metadata = MemoryMetadata(
+        meeting_id=meeting_id,
+        title=title,
+        date=dated,
+        project=project,
+        series=series,
+        speaker=speaker,
+        start_s=_to_microsecond(start_s),
+        end_s=_to_microsecond(end_s),
+        position=position,
+    )
+    if stored != "{}":
+        details = orjson.loads(stored)
+        metadata = replace(
+            metadata,
             date=details.get("first_date") if level is Level.CONCEPT else dated,
-            project=project,
-            series=series,
-            speaker=speaker,
-            start_s=_to_microsecond(start_s),
-            end_s=_to_microsecond(end_s),
-            position=position,
             label=details.get("label"),
             speakers=tuple(details.get("speakers", ())),
             owners=tuple(details.get("owners", ())),
@@ -117,7 +117,9 @@ def shown(row: Sequence[Any]) -> Shown:
             mentions=details.get("mentions"),
             last_date=details.get("last_date"),
             defined_by=details.get("defined_by"),
-        ),
+        )
+    return Shown(
+        memory_id=memory_id, content=content, memory_type=memory_type, level=level, metadata=metadata
     )
 
 
