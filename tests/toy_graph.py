@@ -62,9 +62,14 @@ def meeting(key: int, size: int, lexicons: Lexicons) -> MeetingBlock:
         for i, (a, b) in enumerate(((0, half), (half, size)))
     ]
     head = MeetingHead(
-        key=key, meeting_id=_id("meeting", key, 0), title=f"Meeting {key}", project="p", series=None, day=0
+        key=key, meeting_id=meeting_id(key), title=f"Meeting {key}", project="p", series=None, day=0
     )
     return build_block(head, episodes, contexts, _answers(key, size), lexicons)
+
+
+def meeting_id(key: int) -> str:
+    """The id of the meeting of this key."""
+    return _id("meeting", key, 0)
 
 
 def _answers(key: int, size: int) -> Sequence[tuple[int, int]]:

@@ -13,11 +13,11 @@ import numpy as np
 from cofio import rank
 from cofio.cue import Cue
 from cofio.graph import kernels
+from cofio.graph.best import best, best_ids
 from cofio.graph.bridges import LIMIT as BRIDGES
 from cofio.graph.bridges import Candidates, Link, find_bridges
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.documents import spread_through_names
-from cofio.graph.ids import Ids
 from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import SEEDS, Evidence, LexicalSeeds, Wake, gather, lexical_seeds, wake
 from cofio.records import Bools, Filters, Float32s, Int32s, Int64s, Level, Question
@@ -74,6 +74,18 @@ class Outside:
     asked_of: Int32s  # meetings
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest:
+    """What is nearest to a question's vector: rows in its scope, and `outside` of it if there is an outside.
+
+    `concepts` are the hits of the vector index; None where they are to be found in the graph.
+    """
+
+    rows: Int32s
+    outside: Int32s
+    concepts: Sequence[Hit] | None
+
+
 def outside_of(graph: MemoryGraph, bounds: Scope, question: Question) -> Outside | None:
     """All that passes the filters but the one on meetings, in the projects of these meetings, without them."""
     asked_of = np.flatnonzero(bounds.meetings).astype(np.int32)
@@ -96,25 +108,23 @@ def find(
     cue: Cue,
     lexical: LexicalSeeds,
     vector: Float32s,
-    hits: Mapping[Level, Sequence[Hit]],
-    outside_hits: Sequence[Hit],
+    nearest: Nearest,
     question: Question,
 ) -> Findings:
     """What `question` finds inside `bounds`; its bridges lead to the `outside` if there is one.
 
-    `lexical` are the seeds of the cue's stems in `bounds`; `hits` and `outside_hits` are what the vector index returned
-    for `vector`, the question's 400 dimensions.
+    `lexical` are the seeds of the cue's stems in `bounds`; `nearest` is what is nearest to `vector`, the question's 400
+    dimensions.
     """
-    dense_rows = np.concatenate((_rows_of(graph, hits[Level.EPISODE]), cue.documents))
-    evidence = gather(graph, bounds, lexical, vector, dense_rows)
+    evidence = gather(graph, bounds, lexical, vector, np.concatenate((nearest.rows, cue.documents)))
     spreading = question.enable_activation
     plain = rank.unsteered(evidence, graph, cue)
     activation = rank.with_speaker(plain, evidence, graph, cue)
     u = activation if spreading else rank.hybrid(evidence)
-    order = _best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
+    order = best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
     turn_score = rank.turn_scores(evidence, spreading=spreading)
     direct = {
-        Level.CONCEPT: _best_concepts(graph, bounds, cue, vector, hits.get(Level.CONCEPT), question),
+        Level.CONCEPT: _best_concepts(graph, bounds, cue, vector, nearest.concepts, question),
         Level.CONTEXT: _best_contexts(graph, evidence, cue, turn_score, question),
         Level.EPISODE: tuple((int(evidence.rows[i]), float(u[i])) for i in order[: question.limit_per_level]),
     }
@@ -129,7 +139,7 @@ def find(
         hits_shown = [row for row, _ in direct[Level.EPISODE]]
         near = [int(evidence.rows[i]) for i in order[len(hits_shown) :]]
         corpus = scope(graph, Filters(project=question.filters.project)).meetings
-        bridges = _bridges(graph, inside, outside, cue, vector, outside_hits, hits_shown, near, corpus)
+        bridges = _bridges(graph, inside, outside, cue, vector, nearest.outside, hits_shown, near, corpus)
     activated: tuple[Reached, ...] = ()
     if spreading:
         woken = _woken(graph, bounds, evidence, u, direct)
@@ -165,7 +175,7 @@ def _bridges(
     outside: Outside | None,
     cue: Cue,
     vector: Float32s,
-    outside_hits: Sequence[Hit],
+    outside_rows: Int32s,
     direct: Sequence[int],
     near: Sequence[int],
     corpus: Bools,
@@ -176,7 +186,7 @@ def _bridges(
     there = inside
     if outside is not None:
         seeds = lexical_seeds(graph, outside.bounds, cue.stems)
-        evidence = gather(graph, outside.bounds, seeds, vector, _rows_of(graph, outside_hits))
+        evidence = gather(graph, outside.bounds, seeds, vector, outside_rows)
         activation = rank.rank_episodes(evidence, graph, cue, spreading=True)
         there = _Found(bounds=outside.bounds, evidence=evidence, activation=activation)
     kept = there.bounds.passes(graph, named)
@@ -189,12 +199,6 @@ def _bridges(
         corpus=corpus,
     )
     return find_bridges(graph, candidates, direct, [*direct, *near], vector)
-
-
-def _rows_of(graph: MemoryGraph, hits: Sequence[Hit]) -> Int32s:
-    """The rows of the hits; what the index holds and this version of the graph does not (or no more) is left out."""
-    found = graph.rows_by_id.find([hit.memory_id for hit in hits])
-    return found[found >= 0]
 
 
 def _best_concepts(
@@ -215,7 +219,7 @@ def _best_concepts(
     base = graph.first_concept
     allowed = bounds.mentions(graph, numbers)
     numbers, scores = numbers[allowed], scores[allowed]
-    order = _best(graph, base + numbers, scores, question.limit_per_level)
+    order = best(graph, base + numbers, scores, question.limit_per_level)
     return tuple((base + int(numbers[i]), float(scores[i])) for i in order)
 
 
@@ -231,8 +235,8 @@ def _nearest_concepts(graph: MemoryGraph, bounds: Scope, vector: Float32s, quest
     scores = np.empty(numbers.size, np.float32)
     kernels.dots_of_rows(vector, graph.concept_vectors, numbers, scores)
     types = question.filters.memory_type
-    best = (int(number) for number in numbers[np.lexsort((numbers, -scores))])
-    of_type = (n for n in best if not types or graph.concepts[n].kind.memory_type in types)
+    order = (int(number) for number in numbers[np.lexsort((numbers, -scores))])
+    of_type = (n for n in order if not types or graph.concepts[n].kind.memory_type in types)
     return list(itertools.islice(of_type, CONCEPTS * question.limit_per_level))
 
 
@@ -243,7 +247,7 @@ def _best_contexts(
     numbers, scores = rank.rank_contexts(
         evidence, graph, cue, turn_score, spreading=question.enable_activation
     )
-    order = _first(graph.context_ids[numbers], scores, question.limit_per_level)
+    order = best_ids(graph.context_ids[numbers], scores, question.limit_per_level)
     return tuple((graph.episodes + int(numbers[i]), float(scores[i])) for i in order)
 
 
@@ -251,8 +255,8 @@ def _turns_of(
     graph: MemoryGraph, evidence: Evidence, nodes: Sequence[int], turn_score: Float32s
 ) -> Mapping[int, tuple[int, ...]]:
     base = graph.episodes
-    best = rank.best_turns(evidence, graph, [node - base for node in nodes], turn_score)
-    return {base + context: tuple(rows.tolist()) for context, rows in best.items()}
+    found = rank.best_turns(evidence, graph, [node - base for node in nodes], turn_score)
+    return {base + context: tuple(rows.tolist()) for context, rows in found.items()}
 
 
 def _woken(
@@ -269,9 +273,9 @@ def _woken(
     peak = max(float(u.max(initial=0.0)), 1e-9)
     for level, found in direct.items():
         score = np.array([score for _, score in found], np.float32)
-        best = max(float(score.max(initial=0.0)), 1e-9)
+        most = max(float(score.max(initial=0.0)), 1e-9)
         nodes.append(np.array([node for node, _ in found], np.int32))
-        strengths.append(score / (peak if level is Level.EPISODE else best / UPPER_LEVELS))
+        strengths.append(score / (peak if level is Level.EPISODE else most / UPPER_LEVELS))
     strength = np.minimum(np.concatenate(strengths), 1.0).astype(np.float32)
     kept = strength > 0.0
     return wake(graph, bounds, np.concatenate(nodes)[kept], strength[kept])
@@ -313,26 +317,11 @@ def _activated(
     if len(levels) < len(Level):
         kept &= np.isin(_levels(graph, nodes), [int(level) for level in levels])
     nodes, strength = nodes[kept], strength[kept]
-    best = _best(graph, nodes, strength, limit)
-    return list(zip(nodes[best].tolist(), strength[best].tolist(), strict=True))
+    places = best(graph, nodes, strength, limit)
+    return list(zip(nodes[places].tolist(), strength[places].tolist(), strict=True))
 
 
 def _levels(graph: MemoryGraph, nodes: Int32s) -> Int64s:
     """The level of each node."""
     upper = np.where(nodes < graph.first_concept, int(Level.CONTEXT), int(Level.CONCEPT))
     return np.where(nodes < graph.episodes, int(Level.EPISODE), upper)
-
-
-def _best(graph: MemoryGraph, nodes: Int32s, scores: Float32s, limit: int) -> Int64s:
-    """The places of the best `limit` nodes, best first; of equal scores the lower memory id goes first."""
-    rounded = scores.round(6)
-    places = np.arange(nodes.size)
-    if nodes.size > limit > 0:
-        least = -np.partition(-rounded, limit - 1)[limit - 1]
-        places = np.flatnonzero(rounded >= least)  # with everything that ties for the last place
-    return np.asarray(places[_first(graph.ids_of(nodes[places]), rounded[places], limit)])
-
-
-def _first(ids: Ids, scores: Float32s, limit: int) -> Int64s:
-    """The places of the best `limit` scores, best first; of equal scores the lower id goes first."""
-    return np.lexsort((ids[:, 1], ids[:, 0], -scores.round(6)))[:limit]

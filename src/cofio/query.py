@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
 import numpy as np
@@ -15,12 +14,10 @@ import structlog
 
 from cofio import explain
 from cofio.cue import Cue, read_cue
-from cofio.errors import CofioError, EncoderUnavailable, VectorStoreUnavailable
-from cofio.find import CONCEPTS, Findings, Outside, find, outside_of
+from cofio.errors import CofioError, EncoderUnavailable
+from cofio.find import CONCEPTS, Findings, Nearest, Outside, find, outside_of
 from cofio.graph.bridges import Link
 from cofio.graph.csr import MemoryGraph
-from cofio.graph.ids import written
-from cofio.graph.nearest import COMPARED_ROWS, nearest_rows
 from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import SEEDS, LexicalSeeds, lexical_seeds
 from cofio.records import (
@@ -38,9 +35,8 @@ from cofio.records import (
     Recalled,
 )
 from cofio.runtime import Runtime
-from cofio.store.pseudonyms import in_pseudonyms
+from cofio.search import search
 from cofio.store.recalled import Shown, shown, stored_memories
-from cofio.store.vectors import Hit
 from cofio.telemetry.metrics import DEGRADED_ANSWERS, QUERY_SECONDS
 from cofio.telemetry.stages import Stages
 from cofio.telemetry.traces import annotate
@@ -51,14 +47,7 @@ _log = structlog.get_logger(__name__)
 
 # How many times as many hits are asked for where those of the asked meetings do not count.
 OUTSIDE: Final = 4
-# What stands in for a part that does not answer.
-WITHOUT_INDEX: Final = Missing(
-    code=VectorStoreUnavailable.code,
-    detail=(
-        "The vector store does not answer: the graph's own vectors were compared one by one, "
-        f"in a memory of more than {COMPARED_ROWS:,} episodes only those of the nearest meetings."
-    ),
-)
+# What stands in for the encoder where it does not answer.
 WITHOUT_ENCODER: Final = Missing(
     code=EncoderUnavailable.code,
     detail="The encoder does not answer: only the question's words were looked for, not its meaning.",
@@ -128,28 +117,18 @@ async def _recall_in_place(
             run_in(runtime.recalls.threads, _by_words, graph, bounds, cue), _encoded(runtime, cue)
         )
     with stages("search"):
-        nearest = await _nearest(runtime, graph, bounds, outside, semantic, question)
+        vector, nearest, missing = await _nearest(runtime, graph, bounds, outside, semantic, question)
 
     def answer() -> Answer:
         # One thread does what is left: handing a question from thread to thread costs more than to fetch its memories.
         with stages("activate"):
-            findings, ids = _find(graph, bounds, outside, cue, lexical, nearest, question)
+            findings, ids = _find(graph, bounds, outside, cue, lexical, vector, nearest, question)
         with stages("fetch"):
             stored = stored_memories(runtime.database, [ids[node] for node in findings.shown])
         with stages("assemble"):
             return _assemble(graph, question, features, findings, ids, stored)
 
-    return await run_in(runtime.recalls.threads, answer), nearest.missing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Nearest:
-    """The question's 400 dimensions, what is nearest to them, and what did not answer on the way."""
-
-    vector: Float32s
-    hits: Mapping[Level, Sequence[Hit]]
-    outside_hits: Sequence[Hit]
-    missing: tuple[Missing, ...]
+    return await run_in(runtime.recalls.threads, answer), missing
 
 
 async def _encoded(runtime: Runtime, cue: Cue) -> Float32s | None:
@@ -169,42 +148,22 @@ async def _nearest(
     outside: Outside | None,
     semantic: Float32s | None,
     question: Question,
-) -> _Nearest:
-    """What is nearest to the question: by the vector index, or without it, or nothing for want of a vector."""
-    limits = _limits(question)
+) -> tuple[Float32s, Nearest, tuple[Missing, ...]]:
+    """The question's 400 dimensions, what is nearest to them (nothing for want of a vector), and what did not answer."""
+    vector = _steered(np.zeros(SEMANTIC_DIMENSIONS, np.float32) if semantic is None else semantic, question)
+    none = np.empty(0, np.int32)
     if semantic is None:
-        nothing = _steered(np.zeros(SEMANTIC_DIMENSIONS, np.float32), question)
-        hits: Mapping[Level, Sequence[Hit]] = dict.fromkeys(limits, ())
-        return _Nearest(vector=nothing, hits=hits, outside_hits=(), missing=(WITHOUT_ENCODER,))
-    vector = _steered(semantic, question)
-    # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
-    outside_hits: Sequence[Hit] = ()
-    try:
-        async with runtime.breaker.calling(runtime.settings.max_search_wait_s):
-            hits = await runtime.index.search(vector, limits, in_pseudonyms(question.filters))
-            if outside is not None:
-                found = await runtime.index.search(
-                    vector, {Level.EPISODE: OUTSIDE * SEEDS}, in_pseudonyms(outside.filters)
-                )
-                outside_hits = found[Level.EPISODE]
-        missing: tuple[Missing, ...] = ()
-    except VectorStoreUnavailable:
-        hits = {
-            Level.EPISODE: await asyncio.to_thread(_compared, graph, bounds, vector, limits[Level.EPISODE])
-        }
-        if outside is not None:
-            outside_hits = await asyncio.to_thread(_compared, graph, outside.bounds, vector, OUTSIDE * SEEDS)
-        missing = (WITHOUT_INDEX,)
-    return _Nearest(vector=vector, hits=hits, outside_hits=outside_hits, missing=missing)
-
-
-def _compared(graph: MemoryGraph, bounds: Scope, vector: Float32s, limit: int) -> list[Hit]:
-    """The episodes that the index would have found, found in the graph; concepts are, where no index tells them."""
-    rows, scores = nearest_rows(graph, bounds, vector, limit)
-    ids = written(graph.ids[rows])
-    return [
-        Hit(memory_id=id_, score=round(score, 6)) for id_, score in zip(ids, scores.tolist(), strict=True)
-    ]
+        concepts = () if Level.CONCEPT in _limits(question) else None
+        return vector, Nearest(rows=none, outside=none, concepts=concepts), (WITHOUT_ENCODER,)
+    found = await search(runtime, graph, bounds, question.filters, vector, _limits(question))
+    missing, beyond = found.missing, none
+    if outside is not None:
+        # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
+        there = await search(
+            runtime, graph, outside.bounds, outside.filters, vector, {Level.EPISODE: OUTSIDE * SEEDS}
+        )
+        beyond, missing = there.rows, missing or there.missing
+    return vector, Nearest(rows=found.rows, outside=beyond, concepts=found.hits.get(Level.CONCEPT)), missing
 
 
 def _prepare(graph: MemoryGraph, question: Question) -> tuple[Scope, Outside | None, Cue]:
@@ -242,13 +201,12 @@ def _find(
     outside: Outside | None,
     cue: Cue,
     lexical: LexicalSeeds,
-    nearest: _Nearest,
+    vector: Float32s,
+    nearest: Nearest,
     question: Question,
 ) -> tuple[Findings, Mapping[int, str]]:
     """What is found, and the memory id of every node that the answer names."""
-    findings = find(
-        graph, bounds, outside, cue, lexical, nearest.vector, nearest.hits, nearest.outside_hits, question
-    )
+    findings = find(graph, bounds, outside, cue, lexical, vector, nearest, question)
     named = set(findings.shown)
     named.update(*(reached.path for reached in findings.activated), *findings.turns.values())
     named.update(graph.first_concept + link.concept for link in findings.bridges if link.concept is not None)

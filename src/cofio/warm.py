@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from cofio.cue import read_cue
-from cofio.find import find, outside_of
+from cofio.find import Nearest, find, outside_of
 from cofio.graph.blocks import ContextRow, EpisodeRow, MeetingHead, build_block
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.ledger import ConceptRow, Ledger
@@ -22,7 +22,6 @@ from cofio.records import (
     ConceptKind,
     Filters,
     Float32s,
-    Level,
     MeetingInput,
     MemoryType,
     Question,
@@ -54,11 +53,15 @@ def _ask(graph: MemoryGraph, question: Question) -> None:
     query_features(cue.text)
     vector = _vector(1.0)
     rows, _ = nearest_rows(graph, bounds, vector, 2)
-    hits = {Level.EPISODE: [Hit(memory_id=graph.memory_id(row), score=1.0) for row in rows.tolist()]}
+    steered = vector.copy()
+    steered[-1] = 1.0
+    nearest_rows(graph, bounds, steered, 2)
+    concepts = None
     if not question.filters.narrow:
-        hits[Level.CONCEPT] = [Hit(memory_id=graph.memory_id(graph.first_concept), score=1.0)]
+        concepts = [Hit(memory_id=graph.memory_id(graph.first_concept), score=1.0)]
     lexical = lexical_seeds(graph, bounds, cue.stems)
-    find(graph, bounds, outside, cue, lexical, vector, hits, hits[Level.EPISODE], question)
+    nearest = Nearest(rows=rows, outside=rows, concepts=concepts)
+    find(graph, bounds, outside, cue, lexical, vector, nearest, question)
 
 
 def _remember() -> None:

@@ -15,8 +15,10 @@ from cofio.bench.corpus import Stored, drawn_store, project, read_source, read_s
 from cofio.bench.indexed import wait_until_indexed
 from cofio.bench.results import OURS, Figure, Findings
 from cofio.bench.timing import Contender, interleave
+from cofio.graph.scope import scope
 from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Filters, Float32s, Level
 from cofio.runtime import Runtime, open_runtime
+from cofio.search import search
 
 LOCAL: Final = "qdrant-client local mode"
 EXACT: Final = "NumPy exact"
@@ -128,11 +130,13 @@ def _ours(runtime: Runtime, only: str | None) -> Callable[[Float32s], Awaitable[
     limits = dict.fromkeys(Level, LIMIT)
     filters = Filters() if only is None else Filters(project=(only,))
 
-    async def search(vector: Float32s) -> Found:
-        hits = await runtime.index.search(vector, limits, filters)
-        return {level: [hit.memory_id for hit in found] for level, found in hits.items()}
+    async def ask(vector: Float32s) -> Found:
+        graph = runtime.live.current
+        found = await search(runtime, graph, scope(graph, filters), filters, vector, limits)
+        ids = {level: [hit.memory_id for hit in hits] for level, hits in found.hits.items()}
+        return {**ids, Level.EPISODE: list(graph.memory_ids(found.rows.tolist()).values())}
 
-    return search
+    return ask
 
 
 async def _recall(

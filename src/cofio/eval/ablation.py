@@ -17,8 +17,8 @@ from cofio.eval.rankings import DEPTH, Asked, Ranking, ask
 from cofio.graph.spread import SEEDS, gather, lexical_seeds
 from cofio.rank import WEIGHTS, Weights, rank_episodes
 from cofio.records import VECTOR_DIMENSIONS, Float32s, Level
+from cofio.search import search
 from cofio.show import progress_bar
-from cofio.store.pseudonyms import in_pseudonyms
 
 # What is taken out, and the weights that are left.
 WITHOUT: Final[Mapping[str, Weights]] = {
@@ -76,10 +76,9 @@ async def _rank(
     graph, cue = corpus.runtime.live.current, asked.cue
     vector = np.zeros(VECTOR_DIMENSIONS, np.float32)
     vector[: semantic.size] = semantic
-    hits = await corpus.runtime.index.search(vector, {Level.EPISODE: SEEDS}, in_pseudonyms(asked.filters))
-    rows = graph.rows_by_id.find([hit.memory_id for hit in hits[Level.EPISODE]])
+    found = await search(corpus.runtime, graph, asked.bounds, asked.filters, vector, {Level.EPISODE: SEEDS})
     seeds = lexical_seeds(graph, asked.bounds, cue.stems)
-    evidence = gather(graph, asked.bounds, seeds, vector, np.concatenate((rows[rows >= 0], cue.documents)))
+    evidence = gather(graph, asked.bounds, seeds, vector, np.concatenate((found.rows, cue.documents)))
     ranked = {}
     for name, weights in variants.items():
         scores = rank_episodes(evidence, graph, cue, spreading=True, weights=weights)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cofio.graph import kernels
 from cofio.graph.ids import Ids, packed
+from cofio.graph.sketches import Sketches, sketched
 from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Float32s, Int32s, Int64s, MemoryType
 from cofio.text.terms import stems
 from cofio.text.titles import names, title_key
@@ -140,6 +141,7 @@ class MeetingBlock:
     second_person: Bools  # (n,) says "you", "your" ...
     length: Int32s  # (n,) stems of "speaker: text"
     vectors: Int16s  # (n, 400) fixed point
+    sketches: Sketches  # (n, 6)
     centroid: Int16s  # (400,) mean of the turns' vectors, semantic part of unit norm
     said_terms: Int32s  # (p,) terms of row 0, then of row 1 ...
     said_end: Int64s  # (n,) where the terms of each row end
@@ -200,6 +202,7 @@ def build_block(
         kernels.context_norms(turn_vectors, gain, kernel, SEMANTIC_DIMENSIONS, norms[name])
         smooth[name] = np.empty(row_of_turn.size, np.float32)
         kernels.smooth_lengths(turn_length, kernel, smooth[name])
+    fixed = fixed_point(vectors)
     nodes = np.fromiter((episode.node for episode in episodes), np.int64, n)
     row_of_node = {int(node): row for row, node in enumerate(nodes)}
     answer_list = [(row_of_node[source], target) for source, target in answers]
@@ -223,7 +226,8 @@ def build_block(
         first_person=np.fromiter((bool(_FIRST_PERSON.search(e.content)) for e in episodes), np.bool_, n),
         second_person=np.fromiter((bool(_SECOND_PERSON.search(e.content)) for e in episodes), np.bool_, n),
         length=length,
-        vectors=fixed_point(vectors),
+        vectors=fixed,
+        sketches=sketched(fixed),
         centroid=fixed_point(_centroid(gain, vectors[row_of_turn])),
         said_terms=said_terms,
         said_end=np.searchsorted(said_row, np.arange(n), "right"),

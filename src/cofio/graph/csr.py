@@ -14,6 +14,7 @@ from cofio.graph import kernels
 from cofio.graph.blocks import Int16s, Lexicons, MeetingHead
 from cofio.graph.ids import IdIndex, Ids, written
 from cofio.graph.scratch import ScratchPool
+from cofio.graph.sketches import Sketches
 from cofio.records import SEMANTIC_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s, Int64s
 
 # A name in more rows of documents than this says little about two that share it.
@@ -70,6 +71,7 @@ class MemoryGraph:
     second_person: Bools
     length: Int32s
     vectors: Int16s  # (n, 400) fixed point
+    sketches: Sketches  # (n, 6) of `vectors`
     turn_of_row: Int32s  # −1 for an utterance of fewer than five words
     context_of_row: Int32s
     said_end: Int64s  # where the terms of each row end in `said_terms`

@@ -47,17 +47,92 @@ def dots_of_rows(query, vectors, rows, out):
 
 
 @njit(cache=True, nogil=True)
-def nearest_rows(query, vectors, order, meeting_rows, speakers, types, speaker_ok, type_ok, scores, rows):
-    """The rows of the meetings `order` with the largest inner products, best first, ties to the lower; returns how many.
+def _ones(word):
+    """How many bits of 64 are set. Written so that the compiler knows it, and counts eight words at once."""
+    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
-    Only rows count whose speaker and type pass. Cost: all rows of these meetings.
+
+@njit(cache=True, nogil=True)
+def sketch_steps(sketch, sketches, meetings, meeting_rows, steps):
+    """`steps[i]` becomes the number of bits in which `sketch` differs from that of the i-th row of the meetings."""
+    # Word by word and meeting by meeting, so that the compiler takes eight rows at once.
+    a, b, c, d, e, f = sketch[0], sketch[1], sketch[2], sketch[3], sketch[4], sketch[5]
+    at = 0
+    for m in meetings:
+        held = sketches[meeting_rows[m] : meeting_rows[m + 1]]
+        out = steps[at : at + held.shape[0]]
+        for i in range(held.shape[0]):
+            out[i] = (
+                _ones(a ^ held[i, 0])
+                + _ones(b ^ held[i, 1])
+                + _ones(c ^ held[i, 2])
+                + _ones(d ^ held[i, 3])
+                + _ones(e ^ held[i, 4])
+                + _ones(f ^ held[i, 5])
+            )
+        at += held.shape[0]
+
+
+@njit(cache=True, nogil=True)
+def steered_steps(weights, vectors, meetings, meeting_rows, count, steps):
+    """`steps[i]`, which tells bits of a sketch, becomes the step in 0…`count`−1 of an estimated inner product, best first.
+
+    The estimate is the cosine that so many bits stand for, cos(π · bits / all), and `weights` · features, which are
+    in [0, 1].
     """
-    n = 0
-    for o in range(order.size):
-        for row in range(meeting_rows[order[o]], meeting_rows[order[o] + 1]):
-            if speaker_ok[speakers[row] + 1] and type_ok[types[row]]:
-                n = _keep(SCALE * dot(query, vectors[row]), row, scores, rows, n)
-    return n
+    semantic = vectors.shape[1] - weights.size
+    cosine = np.empty(semantic + 1, np.float32)
+    for bits in range(semantic + 1):
+        cosine[bits] = math.cos(math.pi * bits / semantic)
+    most, least = np.float32(1.0), np.float32(-1.0)
+    for weight in weights:
+        most += max(weight, np.float32(0.0))
+        least += min(weight, np.float32(0.0))
+    scale = np.float32(count - 1) / (most - least)
+    at = 0
+    for m in meetings:
+        for row in range(meeting_rows[m], meeting_rows[m + 1]):
+            estimate = cosine[steps[at]] + SCALE * dot(weights, vectors[row, semantic:])
+            steps[at] = min(max(np.int32((most - estimate) * scale), 0), count - 1)
+            at += 1
+
+
+@njit(cache=True, nogil=True)
+def leave_out(meetings, meeting_rows, speakers, types, speaker_ok, type_ok, out, steps):
+    """`steps[i]` becomes `out` where the speaker or the type of the i-th row of the meetings does not pass."""
+    at = 0
+    for m in meetings:
+        for row in range(meeting_rows[m], meeting_rows[m + 1]):
+            if not (speaker_ok[speakers[row] + 1] and type_ok[types[row]]):
+                steps[at] = out
+            at += 1
+
+
+@njit(cache=True, nogil=True)
+def rows_within(meetings, meeting_rows, steps, wanted, counts):
+    """The rows of the first steps that hold `wanted` rows together, or of all; `steps[i]` is of the i-th row of the meetings.
+
+    `counts` has room for every step and comes in zeroed; a row whose step is its size or more is left out.
+    """
+    for step in steps:
+        if step < counts.size:
+            counts[step] += 1
+    held, end = 0, 0
+    while end < counts.size and held < wanted:
+        held += counts[end]
+        end += 1
+    rows = np.empty(held, np.int32)
+    n = at = 0
+    for m in meetings:
+        for row in range(meeting_rows[m], meeting_rows[m + 1]):
+            if steps[at] < end:
+                rows[n] = row
+                n += 1
+            at += 1
+    return rows
 
 
 @njit(cache=True, nogil=True)

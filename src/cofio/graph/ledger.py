@@ -30,6 +30,7 @@ from cofio.graph.columns import Column
 from cofio.graph.csr import ConceptHead, MemoryGraph
 from cofio.graph.ids import IdIndex, packed
 from cofio.graph.scratch import ScratchPool
+from cofio.graph.sketches import SKETCH_WORDS
 from cofio.records import VECTOR_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s, Int64s
 from cofio.text.terms import WORD, bare_word, name_words, stems
 from cofio.vector_rules import read_vectors
@@ -437,6 +438,7 @@ COLUMNS: Final[Mapping[str, tuple[type, *tuple[int, ...]]]] = {
     "second_person": (np.bool_,),
     "length": (np.int32,),
     "vectors": (np.int16, VECTOR_DIMENSIONS),
+    "sketches": (np.uint64, SKETCH_WORDS),
     "turn_of_row": (np.int32,),
     "context_of_row": (np.int32,),
     "said_end": (np.int64,),
@@ -572,7 +574,7 @@ _ITEMS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "row": (
         "ids", "nodes", "meeting_of_row", "words", "types", "speakers", "pure_question", "first_person", "second_person",
-        "length", "vectors", "turn_of_row", "context_of_row",
+        "length", "vectors", "sketches", "turn_of_row", "context_of_row",
     ),
     "said": ("said_terms",),
     "turn": ("row_of_turn", "gain", "norm_m", "norm_l", "smooth_m", "smooth_l"),

@@ -31,7 +31,7 @@ from cofio.vector_rules import are_unit, check_vectors
 _log = structlog.get_logger(__name__)
 
 # Raised when columns, kernels or the reading of texts change: what was measured at ingest is measured anew.
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 # What reading a damaged file raises: a cut one, one with a wrong checksum, one whose JSON is none, one that by a flipped
 # bit seems to be encrypted or packed otherwise, or to have a header that is no Python.
 _DAMAGED: Final = (

@@ -1,0 +1,144 @@
+"""What is nearest is found by sketches first, and what they leave is compared in full."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from toy_graph import SPEAKERS, meeting, meeting_id, vectors
+
+from cofio.graph import kernels, nearest
+from cofio.graph.csr import MemoryGraph
+from cofio.graph.ids import written
+from cofio.graph.ledger import Ledger, compact
+from cofio.graph.nearest import comparable, nearest_rows
+from cofio.graph.scope import Scope, scope
+from cofio.graph.sketches import sketched
+from cofio.records import SEMANTIC_DIMENSIONS, Filters, Float32s, Int32s, MemoryType
+
+SIZES = (40, 3, 25, 1, 60, 33)
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    made = Ledger()
+    for key, size in enumerate(SIZES):
+        made.add_meeting(meeting(key, size, made.lexicons))
+    made.drop_meetings([2])
+    return made
+
+
+@pytest.fixture
+def graph(ledger: Ledger) -> MemoryGraph:
+    return ledger.graph(1)
+
+
+def _question(seed: int, **weights: float) -> Float32s:
+    vector = vectors(np.random.default_rng(seed), 1)[0]
+    vector[SEMANTIC_DIMENSIONS:] = 0.0
+    for place, weight in weights.items():
+        vector[SEMANTIC_DIMENSIONS + int(place[1:])] = weight
+    return np.asarray(vector, np.float32)
+
+
+def _allowed(graph: MemoryGraph, bounds: Scope) -> Int32s:
+    rows = np.arange(graph.episodes, dtype=np.int32)
+    return rows[bounds.passes(graph, rows)]
+
+
+def _slowly(graph: MemoryGraph, rows: Int32s, vector: Float32s, limit: int) -> list[int]:
+    """The best of `rows` by every inner product, ties by id."""
+    scores = graph.vectors[rows].astype(np.float32) @ vector / np.float32(32767)
+    ids = written(graph.ids[rows])
+    order = sorted(range(rows.size), key=lambda i: (-round(float(scores[i]), 6), ids[i]))
+    return [int(rows[i]) for i in order[:limit]]
+
+
+def _bits(graph: MemoryGraph, rows: Int32s, vector: Float32s) -> Int32s:
+    """In how many signs the rows differ from the question."""
+    signs = graph.vectors[rows, :SEMANTIC_DIMENSIONS] > 0
+    return np.asarray((signs != (vector[:SEMANTIC_DIMENSIONS] > 0)).sum(axis=1), np.int32)
+
+
+def test_sketches_differ_in_as_many_bits_as_the_signs_do(graph: MemoryGraph) -> None:
+    vector = _question(1)
+    meetings = np.flatnonzero(graph.alive).astype(np.int32)
+    rows = _allowed(graph, scope(graph, Filters()))
+    steps = np.empty(rows.size, np.uint16)
+    kernels.sketch_steps(sketched(vector[None])[0], graph.sketches, meetings, graph.meeting_rows, steps)
+    assert steps.tolist() == _bits(graph, rows, vector).tolist()
+
+
+FILTERS = (
+    Filters(),
+    Filters(speaker=(SPEAKERS[1],)),
+    Filters(memory_type=(MemoryType.DECISION,)),
+    Filters(
+        speaker=SPEAKERS[:2], memory_type=(MemoryType.CONTEXT,), meeting_id=(meeting_id(0), meeting_id(4))
+    ),
+    Filters(speaker=("Nobody",)),
+)
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+@pytest.mark.parametrize("weights", [{}, {"f3": 0.5, "f9": -1.5}])
+def test_few_are_compared_exactly(graph: MemoryGraph, filters: Filters, weights: dict[str, float]) -> None:
+    bounds = scope(graph, filters)
+    for seed in range(5):
+        vector = _question(seed, **weights)
+        rows, scores = nearest_rows(graph, bounds, vector, 20)
+        assert rows.tolist() == _slowly(graph, _allowed(graph, bounds), vector, 20)
+        exact = graph.vectors[rows].astype(np.float32) @ vector / np.float32(32767)
+        assert scores.tolist() == pytest.approx(exact.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+def test_of_many_those_whose_signs_differ_least(
+    graph: MemoryGraph, filters: Filters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "FULL_LEAST", 0)
+    monkeypatch.setattr(nearest, "FULL_EACH", 2)
+    bounds = scope(graph, filters)
+    allowed = _allowed(graph, bounds)
+    for seed in range(5):
+        vector = _question(seed)
+        bits = _bits(graph, allowed, vector)
+        # Ten are wanted, so the twenty nearest by signs are compared, and all that tie with the last of them.
+        most = np.sort(bits)[:20].max(initial=0)
+        rows, _ = nearest_rows(graph, bounds, vector, 10)
+        assert rows.tolist() == _slowly(graph, allowed[bits <= most], vector, 10)
+
+
+def test_a_weight_that_outweighs_all_decides_who_is_compared(
+    graph: MemoryGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "FULL_LEAST", 0)
+    monkeypatch.setattr(nearest, "FULL_EACH", 2)
+    bounds = scope(graph, Filters())
+    for weight in (40.0, -40.0):
+        rows, _ = nearest_rows(graph, bounds, _question(1, f5=weight), 10)
+        assert rows.tolist() == _slowly(graph, _allowed(graph, bounds), _question(1, f5=weight), 10)
+
+
+def test_the_same_said_twice_goes_by_its_id() -> None:
+    ledger = Ledger()
+    for key in (7, 7, 3):  # whatever the order of the rows
+        ledger.add_meeting(meeting(key, 12, ledger.lexicons))
+    graph = ledger.graph(1)
+    rows, scores = nearest_rows(graph, scope(graph, Filters()), _question(2), 30)
+    pairs = list(zip((-scores.round(6)).tolist(), written(graph.ids[rows]), strict=True))
+    assert pairs == sorted(pairs)
+
+
+def test_compacting_keeps_each_row_its_sketch(ledger: Ledger) -> None:
+    graph = Ledger.of(compact(ledger.state())).graph(2)
+    assert graph.episodes == sum(SIZES) - SIZES[2]
+    assert (graph.sketches == sketched(graph.vectors)).all()
+
+
+def test_a_memory_is_compared_up_to_a_size(graph: MemoryGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    living = sum(SIZES) - SIZES[2]
+    monkeypatch.setattr(nearest, "COMPARED_ROWS", living)
+    assert comparable(graph, scope(graph, Filters()))
+    monkeypatch.setattr(nearest, "COMPARED_ROWS", living - 1)
+    assert not comparable(graph, scope(graph, Filters()))
+    assert comparable(graph, scope(graph, Filters(meeting_id=(meeting_id(0),))))
