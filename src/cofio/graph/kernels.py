@@ -507,12 +507,13 @@ def around(turns, meeting_of_turn_first, meeting_of_turn_last, reach, out):
 @njit(cache=True, nogil=True)
 def context_cosines(
     query, turns, firsts, lasts, vectors, row_of_turn, kernel_m, kernel_l, gain, norm_m, norm_l, dots, out_m, out_l,
+    out_own,
 ):  # fmt: skip
-    """Cosines of `query` to the vectors averaged around each of `turns` (ascending) by two kernels.
+    """Cosines of `query` to the vectors averaged around each of `turns` (ascending) by two kernels, and to its own.
 
     ctx(k) = Σ_d kernel[|d|] · gain_j · (q·e_j) / norm_k with j = k+d and norm_k = ‖Σ_d kernel[|d|] gain_j e_j‖
     (DESIGN §3 point 3), so no second vector a memory is needed. `firsts[i]` and `lasts[i]` bound the meeting of turn
-    i; `kernel_l` reaches at least as far as `kernel_m`. `dots` (as long as the turns within reach may be) is scratch
+    i; `kernel_l` reaches at least as far as `kernel_m`. `dots` (2, as long as the turns within reach may be) is scratch
     that need not be zero. Cost: one inner product a turn within reach.
     """
     reach_m, reach_l = kernel_m.size - 1, kernel_l.size - 1
@@ -523,16 +524,18 @@ def context_cosines(
         if low > end or start == end:
             start = end = low
         for j in range(end, high):
-            dots[j - start] = gain[j] * dot(query, vectors[row_of_turn[j]])
+            dots[1, j - start] = dot(query, vectors[row_of_turn[j]])
+            dots[0, j - start] = gain[j] * dots[1, j - start]
         end = max(end, high)
         total_m = total_l = np.float32(0.0)
         for j in range(low, high):
             d = abs(j - k)
-            total_l += kernel_l[d] * dots[j - start]
+            total_l += kernel_l[d] * dots[0, j - start]
             if d <= reach_m:
-                total_m += kernel_m[d] * dots[j - start]
+                total_m += kernel_m[d] * dots[0, j - start]
         out_m[i] = SCALE * total_m / norm_m[k] if norm_m[k] > 0.0 else 0.0
         out_l[i] = SCALE * total_l / norm_l[k] if norm_l[k] > 0.0 else 0.0
+        out_own[i] = SCALE * dots[1, k - start]
 
 
 @njit(cache=True, nogil=True)

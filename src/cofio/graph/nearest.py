@@ -32,8 +32,8 @@ def comparable(graph: MemoryGraph, bounds: Scope) -> bool:
 def nearest_rows(graph: MemoryGraph, bounds: Scope, vector: Float32s, limit: int) -> tuple[Int32s, Float32s]:
     """The rows inside `bounds` with the largest inner products and these, at most `limit`, best first, ties by id.
 
-    `vector` is the question's 400 dimensions. Where there are more rows than are compared in full, a few better ones may be missed. Of more than `COMPARED_ROWS` rows those are compared whose meetings'
-    centroids are nearest.
+    `vector` is the question's 400 dimensions. Where there are more rows than are compared in full, a few better ones may
+    be missed; of more than `COMPARED_ROWS` rows those are looked at whose meetings' centroids are nearest.
     """
     semantic = np.ascontiguousarray(vector[:SEMANTIC_DIMENSIONS])
     weights = np.ascontiguousarray(vector[SEMANTIC_DIMENSIONS:])

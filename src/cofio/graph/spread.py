@@ -146,15 +146,17 @@ def gather(
     semantic = np.ascontiguousarray(vector[:SEMANTIC_DIMENSIONS])
     candidates = turn[spoken]
     first, last = _bounds(graph, candidates)
-    cosines = np.empty((2, candidates.size), np.float32)
+    of_turns = np.empty((3, candidates.size), np.float32)
     kernels.context_cosines(
         semantic, candidates, first, last, graph.vectors, graph.row_of_turn, KERNEL_M, KERNEL_L, graph.gain,
-        graph.norm_m, graph.norm_l, np.empty(candidates.size * (2 * REACH_L + 1), np.float32), *cosines,
+        graph.norm_m, graph.norm_l, np.empty((2, candidates.size * (2 * REACH_L + 1)), np.float32), *of_turns,
     )  # fmt: skip
-    contexts = np.zeros((2, rows.size), np.float32)
-    contexts[:, spoken] = cosines
-    cosine = np.empty(rows.size, np.float32)
-    kernels.dots_of_rows(semantic, graph.vectors, rows, cosine)
+    cosines = np.zeros((3, rows.size), np.float32)
+    cosines[:, spoken] = of_turns
+    context_m, context_l, cosine = cosines
+    others = np.empty(rows.size - candidates.size, np.float32)
+    kernels.dots_of_rows(semantic, graph.vectors, rows[~spoken], others)
+    cosine[~spoken] = others
     dense = cosine
     if vector[SEMANTIC_DIMENSIONS:].any():
         dense = np.empty(rows.size, np.float32)
@@ -167,8 +169,8 @@ def gather(
         cosine=cosine,
         terms_m=words[1],
         terms_l=words[2],
-        context_m=contexts[0],
-        context_l=contexts[1],
+        context_m=context_m,
+        context_l=context_l,
         meeting=_meeting_prior(graph, scope, lexical.meetings, semantic),
         terms=terms,
         idf=idf,
