@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,12 +23,14 @@ from cofio.records import (
     VECTOR_DIMENSIONS,
     Filters,
     Float32s,
+    Int32s,
     Level,
     MeetingInput,
+    Missing,
     Question,
 )
 from cofio.runtime import Runtime, open_runtime
-from cofio.search import WITHOUT_INDEX, Found, search
+from cofio.search import WITHOUT_INDEX, Hits, searching
 from cofio.settings import Settings
 
 SUBJECTS: Final = ("kiln", "harbour crane", "night shift", "gasket supplier")
@@ -53,9 +56,19 @@ def _vector(text: str) -> Float32s:
     return vector
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    rows: Int32s
+    hits: Hits | None
+    missing: tuple[Missing, ...]
+
+
 async def _search(runtime: Runtime, filters: Filters) -> Found:
-    graph = runtime.live.current
-    return await search(runtime, graph, scope(graph, filters), filters, _vector("the kiln costs"), EVERYWHERE)
+    graph, vector = runtime.live.current, _vector("the kiln costs")
+    async with searching(runtime, graph, scope(graph, filters), filters, vector, EVERYWHERE) as search:
+        rows = await asyncio.to_thread(search.rows)
+        hits = await asyncio.wrap_future(search.found)
+        return Found(rows=rows, hits=hits, missing=search.missing)
 
 
 def _ids(runtime: Runtime, found: Found) -> list[str]:
@@ -75,9 +88,11 @@ async def test_graph_and_index_find_the_same_episodes(
         monkeypatch.setattr(nearest, "COMPARED_ROWS", 3)  # too many for the graph
         asked = await _search(runtime, filters)
         assert _ids(runtime, asked) == _ids(runtime, compared)
-        assert asked.hits == compared.hits
         assert asked.missing == compared.missing == ()
-        assert set(asked.hits) == {Level.CONTEXT, Level.CONCEPT}
+        assert asked.hits is not None
+        assert compared.hits is not None
+        assert set(compared.hits) == {Level.CONTEXT, Level.CONCEPT}
+        assert {level: asked.hits[level] for level in compared.hits} == compared.hits
 
 
 async def test_without_the_index_episodes_are_found_and_the_rest_is_missing(
@@ -92,7 +107,7 @@ async def test_without_the_index_episodes_are_found_and_the_rest_is_missing(
         try:
             found = await _search(runtime, Filters())
             assert _ids(runtime, found) == _ids(runtime, whole)
-            assert (found.hits, found.missing) == ({}, (WITHOUT_INDEX,))
+            assert (found.hits, found.missing) == (None, (WITHOUT_INDEX,))
             # A question of one speaker has no concepts to find: nothing of its answer is missing.
             answer = await recall(
                 runtime, Question(query="the kiln costs", filters=Filters(speaker=("Ben",)))

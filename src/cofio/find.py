@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,12 +78,13 @@ class Outside:
 class Nearest:
     """What is nearest to a question's vector: rows in its scope, and `outside` of it if there is an outside.
 
-    `concepts` are the hits of the vector index; None where they are to be found in the graph.
+    `concepts` waits for the hits of the vector index, which is still searching, and returns them; None where they are to
+    be found in the graph.
     """
 
     rows: Int32s
     outside: Int32s
-    concepts: Sequence[Hit] | None
+    concepts: Callable[[], Sequence[Hit] | None]
 
 
 def outside_of(graph: MemoryGraph, bounds: Scope, question: Question) -> Outside | None:
@@ -124,7 +125,7 @@ def find(
     order = best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
     turn_score = rank.turn_scores(evidence, spreading=spreading)
     direct = {
-        Level.CONCEPT: _best_concepts(graph, bounds, cue, vector, nearest.concepts, question),
+        Level.CONCEPT: _best_concepts(graph, bounds, cue, vector, nearest.concepts(), question),
         Level.CONTEXT: _best_contexts(graph, evidence, cue, turn_score, question),
         Level.EPISODE: tuple((int(evidence.rows[i]), float(u[i])) for i in order[: question.limit_per_level]),
     }

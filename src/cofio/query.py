@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypedDict
 
 import numpy as np
@@ -35,7 +36,7 @@ from cofio.records import (
     Recalled,
 )
 from cofio.runtime import Runtime
-from cofio.search import search
+from cofio.search import searching
 from cofio.store.recalled import Shown, shown, stored_memories
 from cofio.telemetry.metrics import DEGRADED_ANSWERS, QUERY_SECONDS
 from cofio.telemetry.stages import Stages
@@ -116,19 +117,40 @@ async def _recall_in_place(
         (lexical, features), semantic = await asyncio.gather(
             run_in(runtime.recalls.threads, _by_words, graph, bounds, cue), _encoded(runtime, cue)
         )
-    with stages("search"):
-        vector, nearest, missing = await _nearest(runtime, graph, bounds, outside, semantic, question)
+    vector = _steered(np.zeros(SEMANTIC_DIMENSIONS, np.float32) if semantic is None else semantic, question)
+    async with contextlib.AsyncExitStack() as stack:
+        with stages("search"):
+            limits = {} if semantic is None else _limits(question)
+            inside = await stack.enter_async_context(
+                searching(runtime, graph, bounds, question.filters, vector, limits)
+            )
+            beyond = None
+            if outside is not None:
+                # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
+                limits = {} if semantic is None else {Level.EPISODE: OUTSIDE * SEEDS}
+                beyond = await stack.enter_async_context(
+                    searching(runtime, graph, outside.bounds, outside.filters, vector, limits)
+                )
 
-    def answer() -> Answer:
-        # One thread does what is left: handing a question from thread to thread costs more than to fetch its memories.
-        with stages("activate"):
-            findings, ids = _find(graph, bounds, outside, cue, lexical, vector, nearest, question)
-        with stages("fetch"):
-            stored = stored_memories(runtime.database, [ids[node] for node in findings.shown])
-        with stages("assemble"):
-            return _assemble(graph, question, features, findings, ids, stored)
+        def answer() -> tuple[Answer, tuple[Missing, ...]]:
+            # One thread does what is left: handing a question from thread to thread costs more than to fetch its memories.
+            with stages("search"):
+                nearest = Nearest(
+                    rows=inside.rows(),
+                    outside=np.empty(0, np.int32) if beyond is None else beyond.rows(),
+                    concepts=partial(inside.hits, Level.CONCEPT),
+                )
+            with stages("activate"):
+                findings, ids = _find(graph, bounds, outside, cue, lexical, vector, nearest, question)
+            with stages("fetch"):
+                stored = stored_memories(runtime.database, [ids[node] for node in findings.shown])
+            with stages("assemble"):
+                made = _assemble(graph, question, features, findings, ids, stored)
+            if semantic is None:
+                return made, (WITHOUT_ENCODER,)
+            return made, inside.missing or (() if beyond is None else beyond.missing)
 
-    return await run_in(runtime.recalls.threads, answer), missing
+        return await run_in(runtime.recalls.threads, answer)
 
 
 async def _encoded(runtime: Runtime, cue: Cue) -> Float32s | None:
@@ -139,31 +161,6 @@ async def _encoded(runtime: Runtime, cue: Cue) -> Float32s | None:
         return None
     vector: Float32s = encoded[0]
     return vector
-
-
-async def _nearest(
-    runtime: Runtime,
-    graph: MemoryGraph,
-    bounds: Scope,
-    outside: Outside | None,
-    semantic: Float32s | None,
-    question: Question,
-) -> tuple[Float32s, Nearest, tuple[Missing, ...]]:
-    """The question's 400 dimensions, what is nearest to them (nothing for want of a vector), and what did not answer."""
-    vector = _steered(np.zeros(SEMANTIC_DIMENSIONS, np.float32) if semantic is None else semantic, question)
-    none = np.empty(0, np.int32)
-    if semantic is None:
-        concepts = () if Level.CONCEPT in _limits(question) else None
-        return vector, Nearest(rows=none, outside=none, concepts=concepts), (WITHOUT_ENCODER,)
-    found = await search(runtime, graph, bounds, question.filters, vector, _limits(question))
-    missing, beyond = found.missing, none
-    if outside is not None:
-        # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
-        there = await search(
-            runtime, graph, outside.bounds, outside.filters, vector, {Level.EPISODE: OUTSIDE * SEEDS}
-        )
-        beyond, missing = there.rows, missing or there.missing
-    return vector, Nearest(rows=found.rows, outside=beyond, concepts=found.hits.get(Level.CONCEPT)), missing
 
 
 def _prepare(graph: MemoryGraph, question: Question) -> tuple[Scope, Outside | None, Cue]:

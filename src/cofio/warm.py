@@ -60,7 +60,7 @@ def _ask(graph: MemoryGraph, question: Question) -> None:
     if not question.filters.narrow:
         concepts = [Hit(memory_id=graph.memory_id(graph.first_concept), score=1.0)]
     lexical = lexical_seeds(graph, bounds, cue.stems)
-    nearest = Nearest(rows=rows, outside=rows, concepts=concepts)
+    nearest = Nearest(rows=rows, outside=rows, concepts=lambda: concepts)
     find(graph, bounds, outside, cue, lexical, vector, nearest, question)
 
 

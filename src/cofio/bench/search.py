@@ -15,10 +15,12 @@ from cofio.bench.corpus import Stored, drawn_store, project, read_source, read_s
 from cofio.bench.indexed import wait_until_indexed
 from cofio.bench.results import OURS, Figure, Findings
 from cofio.bench.timing import Contender, interleave
+from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import scope
 from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Filters, Float32s, Level
 from cofio.runtime import Runtime, open_runtime
-from cofio.search import search
+from cofio.search import Search, searching
+from cofio.threads import run_in
 
 LOCAL: Final = "qdrant-client local mode"
 EXACT: Final = "NumPy exact"
@@ -132,11 +134,18 @@ def _ours(runtime: Runtime, only: str | None) -> Callable[[Float32s], Awaitable[
 
     async def ask(vector: Float32s) -> Found:
         graph = runtime.live.current
-        found = await search(runtime, graph, scope(graph, filters), filters, vector, limits)
-        ids = {level: [hit.memory_id for hit in hits] for level, hits in found.hits.items()}
-        return {**ids, Level.EPISODE: list(graph.memory_ids(found.rows.tolist()).values())}
+        async with searching(runtime, graph, scope(graph, filters), filters, vector, limits) as search:
+            return await run_in(runtime.recalls.threads, _found, graph, search)
 
     return ask
+
+
+def _found(graph: MemoryGraph, search: Search) -> Found:
+    """The ids of the nearest of every level, as a question's thread comes by them."""
+    found = {Level.EPISODE: list(graph.memory_ids(search.rows().tolist()).values())}
+    for level in (Level.CONTEXT, Level.CONCEPT):
+        found[level] = [hit.memory_id for hit in search.hits(level) or ()]
+    return found
 
 
 async def _recall(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -17,7 +18,7 @@ from cofio.eval.rankings import DEPTH, Asked, Ranking, ask
 from cofio.graph.spread import SEEDS, gather, lexical_seeds
 from cofio.rank import WEIGHTS, Weights, rank_episodes
 from cofio.records import VECTOR_DIMENSIONS, Float32s, Level
-from cofio.search import search
+from cofio.search import searching
 from cofio.show import progress_bar
 
 # What is taken out, and the weights that are left.
@@ -76,9 +77,11 @@ async def _rank(
     graph, cue = corpus.runtime.live.current, asked.cue
     vector = np.zeros(VECTOR_DIMENSIONS, np.float32)
     vector[: semantic.size] = semantic
-    found = await search(corpus.runtime, graph, asked.bounds, asked.filters, vector, {Level.EPISODE: SEEDS})
+    limits = {Level.EPISODE: SEEDS}
+    async with searching(corpus.runtime, graph, asked.bounds, asked.filters, vector, limits) as search:
+        rows = await asyncio.to_thread(search.rows)
     seeds = lexical_seeds(graph, asked.bounds, cue.stems)
-    evidence = gather(graph, asked.bounds, seeds, vector, np.concatenate((found.rows, cue.documents)))
+    evidence = gather(graph, asked.bounds, seeds, vector, np.concatenate((rows, cue.documents)))
     ranked = {}
     for name, weights in variants.items():
         scores = rank_episodes(evidence, graph, cue, spreading=True, weights=weights)
