@@ -18,6 +18,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from cofio.graph.prefetch import LINE_BYTES, prefetch
+
 # float32, as everything that they are mixed with: a float64 constant would halve the width of every loop.
 K1: Final = np.float32(1.2)  # BM25 term saturation (lab 1 §1; flat between .9 and 1.6)
 B: Final = np.float32(0.5)  # BM25 length normalisation (lab 1 §1)
@@ -26,6 +28,8 @@ SCALE: Final = np.float32(1.0 / 32767.0)  # of a fixed-point vector's numbers
 _LOOSE: Final = {"reassoc", "contract", "nsz"}
 _ONE: Final = np.float32(1.0)
 _GAIN: Final = np.float32(2.2)  # K1 + 1
+# So many rows before it is read, a vector is sent for: 2 to 8 gave the same, without it took three times as long.
+_AHEAD: Final = 4
 # A bound must not fall below what it bounds by a rounding.
 _SLACK: Final = np.float32(1.0001)
 
@@ -40,9 +44,18 @@ def dot(query, vector):
 
 
 @njit(cache=True, nogil=True)
+def prefetch_row(vectors, row):
+    """The numbers of a vector are on their way."""
+    for place in range(0, vectors.shape[1], LINE_BYTES // vectors.itemsize):
+        prefetch(vectors, row, place)
+
+
+@njit(cache=True, nogil=True)
 def dots_of_rows(query, vectors, rows, out):
     """`out[i]` = inner product of `query` with the first numbers of `vectors[rows[i]]`."""
     for i in range(rows.size):
+        if i + _AHEAD < rows.size:
+            prefetch_row(vectors, rows[i + _AHEAD])
         out[i] = SCALE * dot(query, vectors[rows[i]])
 
 
@@ -518,12 +531,14 @@ def context_cosines(
     """
     reach_m, reach_l = kernel_m.size - 1, kernel_l.size - 1
     start = end = 0  # the turns whose products lie in `dots`
+    last = row_of_turn.size - 1
     for i in range(turns.size):
         k = turns[i]
         low, high = max(firsts[i], k - reach_l), min(lasts[i], k + reach_l + 1)
         if low > end or start == end:
             start = end = low
         for j in range(end, high):
+            prefetch_row(vectors, row_of_turn[min(j + _AHEAD, last)])
             dots[1, j - start] = dot(query, vectors[row_of_turn[j]])
             dots[0, j - start] = gain[j] * dots[1, j - start]
         end = max(end, high)
@@ -951,6 +966,8 @@ def spread_best_first(
         parent[v] = -1
         _push(heap, size, _packed(s, v))
         size += 1
+        prefetch(edge_weight, edge_start[v], 0)
+        prefetch(edge_target, edge_start[v], 0)
     for b in range(1, bins.size):
         above += bins[b]
     while above - bins[cut + 1] >= limit:
@@ -996,6 +1013,8 @@ def spread_best_first(
             if size < heap.size:
                 _push(heap, size, _packed(s, t))
                 size += 1
+                prefetch(edge_weight, edge_start[t], 0)
+                prefetch(edge_target, edge_start[t], 0)
         reached += 1
     for i in range(n_touched):
         bins[_bin(strength[touched[i]])] = 0
