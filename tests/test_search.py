@@ -7,7 +7,7 @@ import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -137,3 +137,36 @@ async def test_a_memory_is_found_before_the_index_has_it(tmp_path: Path) -> None
             assert found.rows.size == 1
         finally:
             os.kill(runtime.index.process_id, signal.SIGCONT)
+
+
+@pytest.mark.timeout(60)
+async def test_leaving_waits_for_a_question_that_waits_for_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_runtime(Settings(data_dir=tmp_path), HashEncoder()) as runtime:
+        await _filled(runtime)
+        find = runtime.index.search
+
+        async def slowly(*given: Any) -> Any:
+            await asyncio.sleep(0.8)
+            return await find(*given)
+
+        monkeypatch.setattr(runtime.index, "search", slowly)
+        asking = asyncio.create_task(recall(runtime, Question(query="the kiln costs")))
+        await asyncio.sleep(0.2)
+    answer = await asking
+    assert answer.direct_results["L2"]
+
+
+async def test_the_wait_for_the_index_is_told_as_search(tmp_path: Path) -> None:
+    async with open_runtime(Settings(data_dir=tmp_path, max_search_wait_s=0.5), HashEncoder()) as runtime:
+        await _filled(runtime)
+        assert runtime.index.process_id is not None
+        os.kill(runtime.index.process_id, signal.SIGSTOP)
+        try:
+            answer = await recall(runtime, Question(query="the kiln costs"))
+        finally:
+            os.kill(runtime.index.process_id, signal.SIGCONT)
+        assert answer.degraded
+        assert answer.stages_ms["search"] >= 400
+        assert answer.stages_ms["activate"] < 400

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Final, TypedDict
 
 import numpy as np
@@ -38,6 +37,7 @@ from cofio.records import (
 from cofio.runtime import Runtime
 from cofio.search import searching
 from cofio.store.recalled import Shown, shown, stored_memories
+from cofio.store.vectors import Hit
 from cofio.telemetry.metrics import DEGRADED_ANSWERS, QUERY_SECONDS
 from cofio.telemetry.stages import Stages
 from cofio.telemetry.traces import annotate
@@ -119,7 +119,7 @@ async def _recall_in_place(
         )
     vector = _steered(np.zeros(SEMANTIC_DIMENSIONS, np.float32) if semantic is None else semantic, question)
     async with contextlib.AsyncExitStack() as stack:
-        with stages("search"):
+        with stages("search", more=True):
             limits = {} if semantic is None else _limits(question)
             inside = await stack.enter_async_context(
                 searching(runtime, graph, bounds, question.filters, vector, limits)
@@ -132,14 +132,16 @@ async def _recall_in_place(
                     searching(runtime, graph, outside.bounds, outside.filters, vector, limits)
                 )
 
+        def concepts() -> Sequence[Hit] | None:
+            with stages("search"):
+                return () if semantic is None else inside.hits(Level.CONCEPT)
+
         def answer() -> tuple[Answer, tuple[Missing, ...]]:
             # One thread does what is left: handing a question from thread to thread costs more than to fetch its memories.
-            with stages("search"):
-                nearest = Nearest(
-                    rows=inside.rows(),
-                    outside=np.empty(0, np.int32) if beyond is None else beyond.rows(),
-                    concepts=partial(inside.hits, Level.CONCEPT),
-                )
+            with stages("search", more=True):
+                rows = inside.rows()
+                far = np.empty(0, np.int32) if beyond is None else beyond.rows()
+            nearest = Nearest(rows=rows, outside=far, concepts=concepts)
             with stages("activate"):
                 findings, ids = _find(graph, bounds, outside, cue, lexical, vector, nearest, question)
             with stages("fetch"):

@@ -21,9 +21,9 @@ class Recalls:
         self.waiting = 0
         """How many questions wait for a place."""
 
-    def close(self) -> None:
-        """The threads have ended."""
-        self.threads.shutdown()
+    async def aclose(self) -> None:
+        """The threads have ended; the loop goes on meanwhile, since they may wait for what it finds."""
+        await asyncio.to_thread(self.threads.shutdown)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:

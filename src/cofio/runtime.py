@@ -253,7 +253,7 @@ async def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -
         stack.callback(turns.close)
         cores = processors()
         recalls = Recalls(at_once=cores + RECALLS_ELSEWHERE, threads=cores, wait_s=settings.max_query_wait_s)
-        stack.callback(recalls.close)
+        stack.push_async_callback(recalls.aclose)
         live = await LiveGraph.open(database, settings.data_dir / GRAPH_NAME, turns)
         index = await opening
         await warming

@@ -16,27 +16,38 @@ _STAGE_SECONDS: Final = {"query": QUERY_STAGE_SECONDS, "ingest": INGEST_STAGE_SE
 class Stages:
     """Measures the stages of one run of a verb: `with stages("encode"): ...`.
 
-    Each stage is also observed in the verb's histogram, and a span in a trace. A stage entered twice adds up in `ms`.
+    Each stage is also observed in the verb's histogram, and a span in a trace. A stage entered twice adds up in `ms`; one
+    that is entered inside another is not counted there. Stages follow each other, in whatever thread.
     """
 
-    __slots__ = ("_histogram", "_seconds", "_verb")
+    __slots__ = ("_histogram", "_inner", "_seconds", "_unobserved", "_verb")
 
     def __init__(self, verb: Literal["query", "ingest"]) -> None:
         self._verb = verb
         self._histogram = _STAGE_SECONDS[verb]
         self._seconds: dict[str, float] = {}
+        self._unobserved: dict[str, float] = {}
+        self._inner = 0.0  # seconds of the stages that were entered inside the one that is being measured
 
     @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """The time spent inside is added to `stage`, also when it ends in an error."""
-        started = time.perf_counter()
+    def __call__(self, stage: str, *, more: bool = False) -> Iterator[None]:
+        """The time spent inside is added to `stage`, also when it ends in an error.
+
+        Where there is `more` of the stage to come, it is observed as one with that.
+        """
+        started, before, self._inner = time.perf_counter(), self._inner, 0.0
         try:
             with span(f"{self._verb} {stage}"):
                 yield
         finally:
-            seconds = time.perf_counter() - started
+            whole = time.perf_counter() - started
+            seconds, self._inner = whole - self._inner, before + whole
             self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
-            self._histogram.labels(stage).observe(seconds)
+            seconds += self._unobserved.pop(stage, 0.0)
+            if more:
+                self._unobserved[stage] = seconds
+            else:
+                self._histogram.labels(stage).observe(seconds)
 
     @property
     def ms(self) -> dict[str, float]:
