@@ -2,7 +2,7 @@
 
 scripts/benchmark_report.py RESULTS > docs/benchmarks.md
 
-Another machine's page lies in a folder of its own (`--docs docs/xeon > docs/xeon/benchmarks.md`) and leaves out the loads.
+Another machine's page lies in a folder of its own (`--docs docs/epyc > docs/epyc/benchmarks.md`) and leaves out the loads.
 """
 
 from __future__ import annotations
