@@ -20,7 +20,7 @@ from cofio.graph.csr import MemoryGraph
 from cofio.graph.documents import spread_through_names
 from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import SEEDS, Evidence, LexicalSeeds, Wake, gather, lexical_seeds, wake
-from cofio.records import Bools, Filters, Float32s, Int32s, Int64s, Level, Question
+from cofio.records import Bools, Filters, Float32s, Int32s, Int64s, Level, Question, value
 from cofio.store.vectors import Hit
 
 # A direct hit starts with its share of the best score; what only matched the question by itself, below the
@@ -37,7 +37,7 @@ CONCEPTS: Final = 2
 NAME_SEEDS: Final = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Reached:
     """A node that the spread woke, its strength in (0, 1], and the nodes from the seed to it, both included."""
 

@@ -1,9 +1,11 @@
-"""Which code a measured figure is of."""
+"""Which code a measured figure is of, and how much of the machine it had."""
 
 from __future__ import annotations
 
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 
 def commit() -> str:
@@ -19,3 +21,29 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return said.stdout.strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorTime:
+    """What all processors spent since the machine began, in ticks; `stolen` of it the host of a virtual machine gave to others."""
+
+    stolen: int
+    total: int
+
+    @classmethod
+    def now(cls) -> Self | None:
+        """None where the system does not tell (Linux does: proc(5), `/proc/stat`)."""
+        try:
+            told = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0].split()
+        except OSError:
+            return None
+        # user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user and nice already.
+        ticks = [int(value) for value in told[1:9]]
+        return cls(stolen=ticks[7], total=sum(ticks))
+
+
+def stolen_percent(before: ProcessorTime | None, after: ProcessorTime | None) -> float | None:
+    """The share of the processors' time between the two that was stolen; None where it is not known."""
+    if before is None or after is None or after.total <= before.total:
+        return None
+    return round(100 * (after.stolen - before.stolen) / (after.total - before.total), 1)

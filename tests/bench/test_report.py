@@ -24,6 +24,7 @@ RUN: dict[str, Any] = {
         "cores": 2,
         "load_before": [0.1, 0.2, 0.3],
         "load_after": [1, 2, 3],
+        "stolen_percent": 4.5,
         "commit": "abc",
         "date": "2026-01-02T03:04+00:00",
         "seconds": 12.3,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import ModuleType
 from typing import Final
 
-from cofio.provenance import commit
+from cofio.provenance import ProcessorTime, commit, stolen_percent
 from drills import alerts, contention, damage, fuzz_http, fuzz_parsers, image, kill, restore, rollback
 from drills.figures import PAGE, Circumstances, machine, page, record, tell
 
@@ -31,7 +31,7 @@ DRILLS: Final[Mapping[str, ModuleType]] = {
 def main(arguments: Sequence[str]) -> int:
     """The exit code after the drill was run and its figures were printed."""
     options = _parser().parse_args(arguments)
-    started, code = time.perf_counter(), commit()
+    started, code, processors = time.perf_counter(), commit(), ProcessorTime.now()
     found = DRILLS[options.drill].run(options)
     at = Circumstances(
         drill=options.drill,
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         date=datetime.now(UTC).isoformat(timespec="minutes"),
         seconds=round(time.perf_counter() - started, 1),
         machine=machine(),
+        stolen_percent=stolen_percent(processors, ProcessorTime.now()),
     )
     print("\n".join(tell(at, found)))
     if options.record is not None:

@@ -67,7 +67,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """Where, when and from what code the figures were found."""
+    """Where, when and from what code the figures were found.
+
+    `stolen_percent` of the processors' time meanwhile the host of a virtual machine gave to others; None if unknown.
+    """
 
     drill: str
     command: str
@@ -75,6 +78,7 @@ class Circumstances:
     date: str
     seconds: float
     machine: str
+    stolen_percent: float | None = None  # not in what was kept before it was measured
 
 
 def machine() -> str:
@@ -94,7 +98,13 @@ def machine() -> str:
 def tell(at: Circumstances, found: Found) -> Iterator[str]:
     """The run as lines of Markdown."""
     yield (
-        f"`{at.command}`, commit {at.commit}, {at.date}, {at.seconds:.0f} s on {at.machine}. "
+        f"`{at.command}`, commit {at.commit}, {at.date}, {at.seconds:.0f} s on {at.machine}"
+        + (
+            ""
+            if at.stolen_percent is None
+            else f", {at.stolen_percent:g} % of the processors' time stolen by others"
+        )
+        + ". "
         + ", ".join(f"{name} {value}" for name, value in found.settings.items())
         + "."
     )

@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from served import Service
 
 from cofio.bench.report import UNDER_LOAD, under_load
-from cofio.provenance import commit
+from cofio.provenance import ProcessorTime, commit, stolen_percent
 from load.report import (
     BENCHMARKS,
     DESCRIPTIONS,
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.draw:
         _write_page()
         return 0
-    began, code = time.perf_counter(), commit()
+    began, code, processors = time.perf_counter(), commit(), ProcessorTime.now()
     own: list[Figure] = []
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cofio-load-")))
@@ -78,6 +78,7 @@ def main(arguments: Sequence[str]) -> int:
         date=datetime.now(UTC).isoformat(timespec="minutes"),
         seconds=round(time.perf_counter() - began, 1),
         machine=machine(),
+        stolen_percent=stolen_percent(processors, ProcessorTime.now()),
     )
     print("\n".join(tell(at, found)))
     if options.record:

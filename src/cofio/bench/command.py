@@ -23,7 +23,7 @@ from cofio.bench import encode, ingest, kernels, query, scale, search, serve
 from cofio.bench.bench import Bench
 from cofio.bench.results import Findings, Measured, Part, cpu_model, load, number, versions
 from cofio.errors import InvalidInput
-from cofio.provenance import commit
+from cofio.provenance import ProcessorTime, commit, stolen_percent
 from cofio.show import table
 from cofio.telemetry.logs import configure_logging
 
@@ -75,7 +75,7 @@ def run_parts(bench: Bench, names: Sequence[str]) -> list[Part]:
 
 def _run(name: str, bench: Bench) -> Part:
     configure_logging("warning", bench.settings.log_format)
-    started, before = time.perf_counter(), load()
+    started, before, processors = time.perf_counter(), load(), ProcessorTime.now()
     findings = uvloop.run(_measured(PARTS[name], bench))
     findings.settings |= {
         "precision": bench.settings.precision,
@@ -91,6 +91,7 @@ def _run(name: str, bench: Bench) -> Part:
             cores=os.cpu_count() or 0,
             load_before=before,
             load_after=load(),
+            stolen_percent=stolen_percent(processors, ProcessorTime.now()),
             commit=commit(),
             date=datetime.now(UTC).isoformat(timespec="minutes"),
             seconds=round(time.perf_counter() - started, 1),
@@ -110,7 +111,12 @@ def show(console: Console, part: Part) -> None:
     at, found = part.measured, part.findings
     console.print(
         f"[bold]{part.part}[/]: commit {at.commit}, {at.date}, {at.seconds:.0f} s, {at.cpu}, {at.cores} cores, "
-        f"load {at.load_before[0]} before and {at.load_after[0]} after",
+        f"load {at.load_before[0]} before and {at.load_after[0]} after"
+        + (
+            ""
+            if at.stolen_percent is None
+            else f", {at.stolen_percent} % of the processors' time stolen by others"
+        ),
         highlight=False,
     )
     console.print(

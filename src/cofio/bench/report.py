@@ -249,8 +249,9 @@ def report(runs: Runs, charts: Mapping[str, str]) -> Iterator[str]:
         "part and prints this page from the files. Contenders alternate inside one run, each with one thread; a ratio "
         "is the other's time by cofio's in the same run, with its 95 % interval by a bootstrap over rounds (2,000 "
         "resamples). Peers run as their documentation recommends, with the same weights where they encode. Times depend "
-        "on the machine and on what else it does: the loads are told, and only ratios within one run compare. What the "
-        "whole service does under 1,000 to 10,000 requests a minute is in docs/load.md."
+        "on the machine and on what else it does: the loads are told, and what was stolen, which is the share of the "
+        "processors' time that the host of a virtual machine gave to others; only ratios within one run compare. What "
+        "the whole service does under 1,000 to 10,000 requests a minute is in docs/load.md."
     )
     yield ""
     yield from _circumstances(runs)
@@ -299,8 +300,8 @@ def under_load(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _circumstances(runs: Runs) -> Iterator[str]:
-    yield "| part | commit | date | machine | load before | load after | seconds |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| part | commit | date | machine | load before | load after | stolen | seconds |"
+    yield "|---|---|---|---|---|---|---|---|"
     for name in TITLES:
         if name not in runs:
             continue
@@ -310,12 +311,16 @@ def _circumstances(runs: Runs) -> Iterator[str]:
         )
         yield (
             f"| {name} | {at['commit']} | {at['date']} | {at['cpu']}, {at['cores']} cores, {at['system']} | {before} | "
-            f"{after} | {at['seconds']:.0f} |"
+            f"{after} | {_percent(at['stolen_percent'])} | {at['seconds']:.0f} |"
         )
     yield ""
     known = {package: v for run in runs.values() for package, v in run["measured"]["versions"].items()}
     yield "Versions: " + ", ".join(f"{package} {v}" for package, v in known.items()) + "."
     yield ""
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:g} %"
 
 
 def _goal(runs: Runs, goal: Goal) -> str:

@@ -87,13 +87,17 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Where, when and from what a part was measured. Loads are the averages over one, five, fifteen minutes."""
+    """Where, when and from what a part was measured. Loads are the averages over one, five, fifteen minutes.
+
+    `stolen_percent` of the processors' time meanwhile the host of a virtual machine gave to others; None if unknown.
+    """
 
     system: str
     cpu: str
     cores: int
     load_before: Sequence[float]
     load_after: Sequence[float]
+    stolen_percent: float | None
     commit: str
     date: str
     seconds: float

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from cofio.bench.bench import Bench
-from cofio.bench.corpus import Source, count_stored, drawn_store, read_source
+from cofio.bench.corpus import SEED, Source, count_stored, drawn_store, read_source
 from cofio.bench.results import Figure, Findings
 from cofio.bench.service import HEALTH_PATH, QUERY_PATH, Resident, Service, get, post, serving_cofio
 from cofio.bench.timing import Contender, interleave, ratio, timing
@@ -169,9 +169,10 @@ def _stability(bench: Bench, source: Source, store: Path, place: Path, findings:
 
 
 def _different(source: Source, count: int) -> Iterator[dict[str, object]]:
-    """Requests of which no two are equal: every question with every limit."""
-    pairs = itertools.product(range(5, 51), source.questions)
-    for limit, question in itertools.islice(itertools.cycle(pairs), count):
+    """Requests of which no two are equal, drawn from every question with every limit, so that all tenths are alike."""
+    pairs = list(itertools.product(range(5, 51), source.questions))
+    drawn = np.random.default_rng(SEED).permutation(len(pairs)).tolist()
+    for limit, question in (pairs[place] for place in itertools.islice(itertools.cycle(drawn), count)):
         yield {"query": question[:1000], "limit_per_level": limit}
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
 from cofio.errors import NotFound
-from cofio.records import SEMANTIC_DIMENSIONS, EdgeKind, Level, MemoryDetail, MemoryMetadata, Neighbour
+from cofio.records import SEMANTIC_DIMENSIONS, EdgeKind, Level, MemoryDetail, MemoryMetadata, Neighbour, value
 from cofio.store.database import Database, queries
 from cofio.text.features import FEATURES
 
@@ -20,7 +19,7 @@ NEIGHBOURS: Final = 200
 _LEVELS: Final = tuple(Level)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Shown:
     """The part of a memory that every kind of answer shows."""
 
@@ -93,31 +92,26 @@ def shown(row: Sequence[Any]) -> Shown:
         dated, series,
     ) = row[:14]  # fmt: skip
     level = _LEVELS[number]
+    details = {} if stored == "{}" else orjson.loads(stored)
     metadata = MemoryMetadata(
         meeting_id=meeting_id,
         title=title,
-        date=dated,
+        date=details.get("first_date") if level is Level.CONCEPT else dated,
         project=project,
         series=series,
         speaker=speaker,
         start_s=_to_microsecond(start_s),
         end_s=_to_microsecond(end_s),
         position=position,
+        label=details.get("label"),
+        speakers=tuple(details.get("speakers", ())),
+        owners=tuple(details.get("owners", ())),
+        due=details.get("due"),
+        concept_kind=details.get("concept_kind"),
+        mentions=details.get("mentions"),
+        last_date=details.get("last_date"),
+        defined_by=details.get("defined_by"),
     )
-    if stored != "{}":
-        details = orjson.loads(stored)
-        metadata = replace(
-            metadata,
-            date=details.get("first_date") if level is Level.CONCEPT else dated,
-            label=details.get("label"),
-            speakers=tuple(details.get("speakers", ())),
-            owners=tuple(details.get("owners", ())),
-            due=details.get("due"),
-            concept_kind=details.get("concept_kind"),
-            mentions=details.get("mentions"),
-            last_date=details.get("last_date"),
-            defined_by=details.get("defined_by"),
-        )
     return Shown(
         memory_id=memory_id, content=content, memory_type=memory_type, level=level, metadata=metadata
     )
