@@ -44,8 +44,8 @@ ANSWER_WEIGHT: Final = 0.8
 DEFINITION_WEIGHT: Final = 0.85
 # A title that more documents share ("Standup", every day) names none of them.
 SAME_TITLE: Final = 5
-# Compacting copies everything, so it waits until so much of the rows is dead.
-DEAD_SHARE: Final = 0.25
+# Compacting copies everything, so it waits until so much of the rows is dead, which take as much room as the living.
+DEAD_SHARE: Final = 0.1
 DEAD_ROWS: Final = 1_000
 
 

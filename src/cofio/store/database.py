@@ -87,7 +87,8 @@ class Database:
     ) -> None:
         self.path = path
         self._writer = writer
-        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        # Who read last reads next: it holds the pages that are read most, and the others need hold none.
+        self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         for reader in readers:
             self._readers.put(reader)
         self._of_readers = len(readers)
