@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cofio.graph.blocks import ContextRow, EpisodeRow, Lexicons, MeetingBlock, MeetingHead, build_block
+from cofio.graph.ledger import Ledger
 from cofio.records import VECTOR_DIMENSIONS, Float32s, MemoryType
 
 WORDS = [
@@ -27,6 +28,8 @@ WORDS = [
     "gauge",
 ]
 SPEAKERS = ("Ann Lee", "Ben Ortiz", "Cleo Marsh")
+# Utterances of the meetings of `toy_ledger`.
+SIZES = (40, 3, 25, 1, 60, 33)
 
 
 def vectors(rng: np.random.Generator, n: int) -> Float32s:
@@ -65,6 +68,15 @@ def meeting(key: int, size: int, lexicons: Lexicons) -> MeetingBlock:
         key=key, meeting_id=meeting_id(key), title=f"Meeting {key}", project="p", series=None, day=0
     )
     return build_block(head, episodes, contexts, _answers(key, size), lexicons)
+
+
+def toy_ledger() -> Ledger:
+    """A ledger of six meetings, of which the third is dead."""
+    ledger = Ledger()
+    for key, size in enumerate(SIZES):
+        ledger.add_meeting(meeting(key, size, ledger.lexicons))
+    ledger.drop_meetings([2])
+    return ledger
 
 
 def meeting_id(key: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from toy_graph import SPEAKERS, meeting, meeting_id, vectors
+from toy_graph import SIZES, SPEAKERS, meeting, meeting_id, toy_ledger, vectors
 
 from cofio.graph import kernels, nearest
 from cofio.graph.csr import MemoryGraph
@@ -15,16 +15,10 @@ from cofio.graph.scope import Scope, scope
 from cofio.graph.sketches import sketched
 from cofio.records import SEMANTIC_DIMENSIONS, Filters, Float32s, Int32s, MemoryType
 
-SIZES = (40, 3, 25, 1, 60, 33)
-
 
 @pytest.fixture
 def ledger() -> Ledger:
-    made = Ledger()
-    for key, size in enumerate(SIZES):
-        made.add_meeting(meeting(key, size, made.lexicons))
-    made.drop_meetings([2])
-    return made
+    return toy_ledger()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from toy_graph import SPEAKERS, WORDS, meeting, vectors
+from toy_graph import SPEAKERS, WORDS, meeting, toy_ledger, vectors
 
 from cofio.graph import kernels, spread
 from cofio.graph.blocks import KERNEL_L, KERNEL_M
@@ -18,16 +18,10 @@ from cofio.graph.spread import gather
 from cofio.records import Filters, Float32s, MemoryType
 from cofio.text.terms import stems
 
-SIZES = (40, 3, 25, 1, 60, 33)
-
 
 @pytest.fixture
 def graph() -> MemoryGraph:
-    ledger = Ledger()
-    for key, size in enumerate(SIZES):
-        ledger.add_meeting(meeting(key, size, ledger.lexicons))
-    ledger.drop_meetings([2])
-    return ledger.graph(1)
+    return toy_ledger().graph(1)
 
 
 def _saturated(tf: float, idf: float, length: float, mean: float) -> float:

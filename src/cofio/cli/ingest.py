@@ -13,8 +13,9 @@ from cofio.cli.opened import with_runtime
 from cofio.cli.options import DataDir, ModelDir, Url
 from cofio.cli.terminal import SOME_FAILED, err, out
 from cofio.errors import InvalidInput
-from cofio.loading import remember, send
+from cofio.loading import remember
 from cofio.runtime import Runtime
+from cofio.sending import send
 from cofio.settings import load_settings
 from cofio.show import Outcome, show_outcomes
 
