@@ -1,4 +1,4 @@
-"""The values that flow between modules: frozen, slotted, keyword-only."""
+"""The values that flow between modules: frozen (those of an answer for the type checker, see `value`), slotted, keyword-only."""
 
 from __future__ import annotations
 
