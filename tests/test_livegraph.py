@@ -7,10 +7,12 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import pytest
 from drills.meetings import ABSENT, EDITIONS, edition_word, meeting, meeting_id, word
 from drills.verify import told
 from hash_encoder import HashEncoder
 
+from cofio.graph import ledger
 from cofio.graph.scope import scope
 from cofio.ingest import ingest
 from cofio.livegraph import LiveGraph
@@ -44,6 +46,27 @@ async def test_what_was_deleted_and_replaced_changes_no_answer(tmp_path: Path) -
             question = Question(query=f"What about {asked}?", limit_per_level=3)
             answer = await recall(runtime, question)
             assert told(answer) == told(await recall(anew, question))
+
+
+async def test_a_meeting_that_is_replaced_again_and_again_takes_no_more_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "DEAD_ROWS", 12)
+    dead = []
+    async with open_runtime(Settings(data_dir=tmp_path / "store"), HashEncoder()) as runtime:
+        await ingest(runtime, KESTREL)
+        for edition in range(12):
+            lines = "\n".join(
+                f"Ann: Edition {edition} of line {i} tells of gasket {edition}." for i in range(5)
+            )
+            await ingest(runtime, replace(ANSWERED, transcript=lines))
+            counts = runtime.live.current.counts
+            dead.append(counts["dead"])
+            assert counts["episodes"] == 6
+        answer = await recall(runtime, Question(query="Which edition tells of gasket 11?", limit_per_level=6))
+    assert max(dead) <= 12
+    assert dead.count(0) > 1  # the first has replaced nothing; compacted, nothing is dead again
+    assert "gasket 11" in answer.direct_results["L2"][0].content
 
 
 ASKED = MeetingInput(

@@ -47,3 +47,8 @@ def stolen_percent(before: ProcessorTime | None, after: ProcessorTime | None) ->
     if before is None or after is None or after.total <= before.total:
         return None
     return round(100 * (after.stolen - before.stolen) / (after.total - before.total), 1)
+
+
+def stolen_told(percent: float | None) -> str:
+    """The stolen share as the end of a sentence; empty where it is not known."""
+    return "" if percent is None else f", {percent:g} % of the processors' time stolen by others"

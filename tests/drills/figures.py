@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import orjson
 
+from cofio.provenance import stolen_told
+
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "reliability.md"
 RECORDS: Final = ROOT / "docs" / "reliability"
@@ -99,11 +101,7 @@ def tell(at: Circumstances, found: Found) -> Iterator[str]:
     """The run as lines of Markdown."""
     yield (
         f"`{at.command}`, commit {at.commit}, {at.date}, {at.seconds:.0f} s on {at.machine}"
-        + (
-            ""
-            if at.stolen_percent is None
-            else f", {at.stolen_percent:g} % of the processors' time stolen by others"
-        )
+        + stolen_told(at.stolen_percent)
         + ". "
         + ", ".join(f"{name} {value}" for name, value in found.settings.items())
         + "."

@@ -281,6 +281,14 @@ async def test_a_caller_that_is_cancelled_keeps_no_reader(tmp_path: Path) -> Non
             assert await runtime.database.version() == 0
 
 
+async def test_who_read_last_reads_next(tmp_path: Path) -> None:
+    """Each reader that reads fills a cache of its own: what one alone can read, one alone does."""
+    async with opened(tmp_path) as (runtime, _):
+        read = {await runtime.database.read(id) for _ in range(2 * database._READERS)}
+        # Work in the background may be reading as well.
+        assert len(read) <= database._READERS // 2
+
+
 async def test_a_writer_that_has_begun_is_done_although_its_caller_is_gone(tmp_path: Path) -> None:
     async with opened(tmp_path) as (runtime, _):
         stay = Stay()

@@ -23,7 +23,7 @@ from cofio.bench import encode, ingest, kernels, query, scale, search, serve
 from cofio.bench.bench import Bench
 from cofio.bench.results import Findings, Measured, Part, cpu_model, load, number, versions
 from cofio.errors import InvalidInput
-from cofio.provenance import ProcessorTime, commit, stolen_percent
+from cofio.provenance import ProcessorTime, commit, stolen_percent, stolen_told
 from cofio.show import table
 from cofio.telemetry.logs import configure_logging
 
@@ -111,12 +111,7 @@ def show(console: Console, part: Part) -> None:
     at, found = part.measured, part.findings
     console.print(
         f"[bold]{part.part}[/]: commit {at.commit}, {at.date}, {at.seconds:.0f} s, {at.cpu}, {at.cores} cores, "
-        f"load {at.load_before[0]} before and {at.load_after[0]} after"
-        + (
-            ""
-            if at.stolen_percent is None
-            else f", {at.stolen_percent} % of the processors' time stolen by others"
-        ),
+        f"load {at.load_before[0]} before and {at.load_after[0]} after" + stolen_told(at.stolen_percent),
         highlight=False,
     )
     console.print(
