@@ -48,6 +48,29 @@ async def test_what_was_deleted_and_replaced_changes_no_answer(tmp_path: Path) -
             assert told(answer) == told(await recall(anew, question))
 
 
+async def test_what_is_as_good_comes_in_one_order_however_the_graph_grew(tmp_path: Path) -> None:
+    """More turns that match alike than there are seeds; two workers may hold them in any order."""
+    rng = random.Random(4)
+    held: dict[str, str] = {}
+    async with open_runtime(Settings(data_dir=tmp_path / "store"), HashEncoder()) as runtime:
+        for step in range(30):
+            name = f"m{rng.randrange(8)}"
+            if name in held and rng.random() < 0.3:
+                await delete_meeting(runtime, held.pop(name))
+                continue
+            lines = "\n".join(f"Ann: Point {rng.randrange(9)} of {name} is {step}." for _ in range(25))
+            sent = MeetingInput(title=name, project=name, external_id=name, transcript=lines)
+            held[name] = (await ingest(runtime, sent)).meeting_id
+        anew = replace(
+            runtime, live=await LiveGraph.open(runtime.database, tmp_path / "none.npz", runtime.turns)
+        )
+        for name in held:
+            question = Question(query=f"Which point of {name} is it?")
+            answers = [await recall(asked, question) for asked in (runtime, anew)]
+            one, other = (replace(answer, processing_time_ms=0.0, stages_ms={}) for answer in answers)
+            assert one == other
+
+
 async def test_a_meeting_that_is_replaced_again_and_again_takes_no_more_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

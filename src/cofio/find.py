@@ -269,7 +269,7 @@ def _woken(
 ) -> Wake:
     """Best-first activation from the direct results, and from what matched the question by itself."""
     own = rank.hybrid(evidence)
-    strongest = rank.strongest(own, 2 * SEEDS)
+    strongest = best(graph, evidence.rows, own, 2 * SEEDS)
     nodes, strengths = [evidence.rows[strongest]], [OWN_MATCH * own[strongest]]
     peak = max(float(u.max(initial=0.0)), 1e-9)
     for level, found in direct.items():

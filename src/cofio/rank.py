@@ -12,10 +12,11 @@ import numpy as np
 
 from cofio.cue import Cue
 from cofio.graph import kernels
+from cofio.graph.best import best
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.documents import spread_to_definitions
 from cofio.graph.spread import Evidence, unit_range
-from cofio.records import SEMANTIC_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s, Int64s
+from cofio.records import SEMANTIC_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s
 from cofio.text.dates import DateSpan, date_match
 from cofio.text.terms import stem
 
@@ -73,6 +74,7 @@ CONFIDENCE: Final = (-6.47, 7.61, 4.50, 1.91, 1.47)
 SUPPORT: Final = (-3.01, 5.21, 2.26, -0.78, 3.31)
 SUPPORT_SHARPNESS: Final = 15.0
 AGREEMENT_DEPTH: Final = 10
+SUPPORT_DEPTH: Final = 5
 
 
 def hybrid(evidence: Evidence, weights: Weights = WEIGHTS) -> Float32s:
@@ -138,15 +140,6 @@ def unsteered(evidence: Evidence, graph: MemoryGraph, cue: Cue, weights: Weights
     told = _told_prior(graph, cue, weights)[meeting]
     score = score + told - told.min(initial=np.inf if told.size else 0.0)
     return np.asarray(score, dtype=np.float32)
-
-
-def strongest(scores: Float32s, limit: int) -> Int64s:
-    """The places of the best `limit` scores, best first, ties to the lower place."""
-    if scores.size <= limit:
-        return np.argsort(-scores, kind="stable")
-    least = np.partition(scores, scores.size - limit)[scores.size - limit]
-    places = np.flatnonzero(scores >= least)
-    return places[np.argsort(-scores[places], kind="stable")][:limit]
 
 
 def turn_scores(evidence: Evidence, *, spreading: bool) -> Float32s:
@@ -230,16 +223,16 @@ def confidence(evidence: Evidence, graph: MemoryGraph, cue: Cue, u: Float32s) ->
     if evidence.rows.size == 0:
         return 0.0
     spoken = evidence.turn >= 0
-    best = float(evidence.cosine.max())
+    nearest = float(evidence.cosine.max())
     terms = float(evidence.terms_m.max()) / (2.2 * evidence.idf_all) if evidence.idf_all else 0.0
     known = evidence.idf_known / evidence.idf_all if evidence.idf_all else 0.0
     rows = evidence.rows[spoken]
     top = [
-        set(rows[strongest(channel[spoken], AGREEMENT_DEPTH)].tolist())
+        set(rows[best(graph, rows, channel[spoken], AGREEMENT_DEPTH)].tolist())
         for channel in (evidence.terms_m, evidence.context_m)
     ]
     agree = len(top[0] & top[1]) / AGREEMENT_DEPTH
-    held = _sigmoid(float(np.dot(CONFIDENCE, (1.0, best, terms, known, agree))))
+    held = _sigmoid(float(np.dot(CONFIDENCE, (1.0, nearest, terms, known, agree))))
     if cue.person is None:
         return held
     return math.sqrt(held * support(evidence, graph, cue, u))
@@ -262,7 +255,7 @@ def support(evidence: Evidence, graph: MemoryGraph, cue: Cue, u: Float32s) -> fl
     soft = (_log_sum(u[named]) - _log_sum(u[~named])) / SUPPORT_SHARPNESS
     margin_h = _margin(h, consistent, inconsistent)
     margin_u = _margin(u, consistent, inconsistent)
-    top = strongest(u, 5)
+    top = best(graph, rows, u, SUPPORT_DEPTH)
     return _sigmoid(float(np.dot(SUPPORT, (1.0, soft, margin_h, margin_u, consistent[top].mean()))))
 
 

@@ -24,7 +24,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert caller.project == "atlas"
     listed = cofio("keys", "list", "--data-dir", tmp_path)
     assert all(part in listed for part in ("[b]notes", "ingest query", "atlas", "valid"))
-    assert text.split("_")[2] not in listed
+    assert text.split("_", 2)[2] not in listed
     (key,) = read_keys(tmp_path / "keys.sqlite3")
     cofio("keys", "revoke", key.key_id, "--data-dir", tmp_path)
     assert "revoked" in cofio("keys", "list", "--data-dir", tmp_path)

@@ -144,9 +144,7 @@ def test_no_better_seed_was_passed_over() -> None:
         turns, rows = seeds.turns, seeds.rows
         oracle = _Oracle(graph, asked, bounds.meetings)
         best = sorted((oracle.spread(r, KERNEL_M, graph.smooth_m, "m") for r in oracle.turns), reverse=True)
-        found = [
-            oracle.spread(row, KERNEL_M, graph.smooth_m, "m") for row in graph.row_of_turn[turns].tolist()
-        ]
+        found = [oracle.spread(row, KERNEL_M, graph.smooth_m, "m") for row in turns.tolist()]
         assert found == pytest.approx(best[: spread.SEEDS], rel=1e-4)
         everything = np.flatnonzero(bounds.meetings[graph.meeting_of_row]).tolist()
         best = sorted((oracle.own(row) for row in everything), reverse=True)

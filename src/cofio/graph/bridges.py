@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofio.graph import kernels
+from cofio.graph.best import best
 from cofio.graph.blocks import PAIR_SIZE
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.ledger import DEFINITION_WEIGHT, NEXT_WEIGHT
@@ -108,7 +109,7 @@ def find_bridges(
         score += LATER_WEIGHT * _later(graph, candidates.asked_of)[graph.meeting_of_row[rows]]
     place = np.minimum(np.searchsorted(rows, direct), rows.size - 1)
     beyond = float(u[place[rows[place] == direct]].min(initial=1.0))
-    order = _first(score, rows, DEPTH + len(direct))
+    order = best(graph, rows, score, DEPTH + len(direct))
     tried = rows[order]
     anchors = np.array(woken, np.int32)
     definitions = _definitions(graph, woken)
@@ -145,14 +146,6 @@ def find_bridges(
             if len(links) == LIMIT:
                 return tuple(links)
     return tuple(links)
-
-
-def _first(score: Float32s, rows: Int32s, limit: int) -> Int64s:
-    """The places of the best `limit` scores, best first, ties to the lower row."""
-    places = np.arange(rows.size)
-    if rows.size > limit:
-        places = np.flatnonzero(score >= -np.partition(-score, limit - 1)[limit - 1])
-    return places[np.lexsort((rows[places], -score[places]))][:limit]
 
 
 def _later(graph: MemoryGraph, asked_of: Sequence[int]) -> Float32s:

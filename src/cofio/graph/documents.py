@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from cofio.graph import kernels
+from cofio.graph.best import best
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.spread import Evidence, defined_by
 from cofio.records import Bools, Float32s, Int32s
@@ -30,7 +31,7 @@ def spread_to_definitions(graph: MemoryGraph, evidence: Evidence, own: Float32s,
     if graph.definition_rows.size == 0:
         return add
     total = float(evidence.idf.sum()) or 1.0
-    for place in np.argsort(-own, kind="stable")[:seeds]:
+    for place in best(graph, evidence.rows, own, seeds):
         passage = evidence.rows[place : place + 1]
         named = np.unique(defined_by(graph, passage))
         at = np.searchsorted(evidence.rows, named)
@@ -65,7 +66,7 @@ def spread_through_names(
     _, held_start, held = graph.rows_of_name
     total = float(evidence.idf.sum()) or 1.0
     episodes = int(np.diff(graph.meeting_rows)[corpus].sum())
-    for place in np.argsort(-own, kind="stable")[:seeds]:
+    for place in best(graph, evidence.rows, own, seeds):
         passage = evidence.rows[place : place + 1]
         worth: dict[int, float] = {}
         for name in names[start[passage[0]] : start[passage[0] + 1]]:
@@ -84,9 +85,9 @@ def spread_through_names(
         gains = own[place] * (BY_PASSAGE + BY_ITSELF * itself + BY_COVER * cover) / fan
         for row, gain in zip(rows.tolist(), gains.tolist(), strict=True):
             reached[row] = max(reached.get(row, 0.0), gain * worth[row])
-    best = max(reached.values(), default=0.0) or 1.0
+    most = max(reached.values(), default=0.0) or 1.0
     found = np.array(sorted(reached), np.int32)
-    return found, np.array([reached[row] / best for row in found.tolist()], np.float32)
+    return found, np.array([reached[row] / most for row in found.tolist()], np.float32)
 
 
 def _holds(

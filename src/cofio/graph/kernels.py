@@ -30,7 +30,7 @@ _ONE: Final = np.float32(1.0)
 _GAIN: Final = np.float32(2.2)  # K1 + 1
 # So many rows before it is read, a vector is sent for: 2 to 8 gave the same, without it took three times as long.
 _AHEAD: Final = 4
-# A bound must not fall below what it bounds by a rounding.
+# A bound must not fall below what it bounds by a rounding, nor by what `_even` takes from scores.
 _SLACK: Final = np.float32(1.0001)
 
 
@@ -229,17 +229,33 @@ def _pair_of(term, meeting, term_start, term_pair, pairs):
 
 
 @njit(cache=True, nogil=True)
-def _keep(score, item, scores, items, n):
-    """Puts (score, item) into the best `items.size`, best first, ties to the lower item; returns how many there are."""
-    if n == items.size:
-        if score < scores[n - 1] or (score == scores[n - 1] and item > items[n - 1]):
+def _even(score):
+    """A score without the last eight of its bits, which depend on the order in which its parts were summed."""
+    return np.int32(np.float32(score).view(np.int32) & ~np.int32(0xFF)).view(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _goes_before(row, other, ids):
+    """Whether the memory id of `row` is lower than that of the other."""
+    if ids[row, 0] != ids[other, 0]:
+        return ids[row, 0] < ids[other, 0]
+    return ids[row, 1] < ids[other, 1]
+
+
+@njit(cache=True, nogil=True)
+def _keep(score, row, ids, scores, rows, n):
+    """Puts (score, row) into the best `rows.size`, best first, ties to the lower id; returns how many there are."""
+    if n == rows.size:
+        if score < scores[n - 1] or (score == scores[n - 1] and not _goes_before(row, rows[n - 1], ids)):
             return n
         n -= 1
     at = n
-    while at > 0 and (scores[at - 1] < score or (scores[at - 1] == score and items[at - 1] > item)):
-        scores[at], items[at] = scores[at - 1], items[at - 1]
+    while at > 0 and (
+        scores[at - 1] < score or (scores[at - 1] == score and _goes_before(row, rows[at - 1], ids))
+    ):
+        scores[at], rows[at] = scores[at - 1], rows[at - 1]
         at -= 1
-    scores[at], items[at] = score, item
+    scores[at], rows[at] = score, row
     return n + 1
 
 
@@ -273,10 +289,10 @@ def _rest(bounds, held, least):
 @njit(cache=True, nogil=True)
 def strongest_turns(
     terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_rows, meeting_turns,
-    turn_of_row, row_of_turn, speakers, types, speaker_ok, type_ok, kernel, least, smooth_length, mean, order, most,
-    numbers, bounds, flow, spread, scores, turns,
+    turn_of_row, row_of_turn, ids, speakers, types, speaker_ok, type_ok, kernel, least, smooth_length, mean, order, most,
+    numbers, bounds, flow, spread, scores, rows,
 ):  # fmt: skip
-    """The best turns by spread BM25, best first, ties to the lower; returns how many.
+    """The rows of the best turns by spread BM25, best first, ties to the lower memory id; returns how many.
 
     With tf'_t(k) = Σ_d kernel[|d|] · tf_t(k+d) inside the meeting, a turn's score is
     Σ_t idf_t · tf'(k1+1) / (tf' + k1(1 − b + b·len'(k)/mean))   (DESIGN §3 point 2):
@@ -293,7 +309,7 @@ def strongest_turns(
     n = 0
     for o in range(order.size):
         m = order[o]
-        bar = scores[n - 1] if n == turns.size else np.float32(0.0)
+        bar = scores[n - 1] if n == rows.size else np.float32(0.0)
         if most[m] * _SLACK < bar:
             continue
         row0, turn0 = meeting_rows[m], meeting_turns[m]
@@ -351,21 +367,22 @@ def strongest_turns(
                         tf += kernel[abs(other - k)] * np.float32(posting_count[p])
                     p += 1
                 score += idf[numbers[h, 1]] * _saturated(tf, smooth_length[k], mean)
+            score = _even(score)
             if score > 0.0 and score >= bar:
                 row = row_of_turn[turn0 + j]
                 if speaker_ok[speakers[row] + 1] and type_ok[types[row]]:
-                    n = _keep(score, turn0 + j, scores, turns, n)
-                    if n == turns.size:
+                    n = _keep(score, row, ids, scores, rows, n)
+                    if n == rows.size:
                         bar = scores[n - 1]
     return n
 
 
 @njit(cache=True, nogil=True)
 def strongest_rows(
-    terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_rows, speakers, types,
+    terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_rows, ids, speakers, types,
     speaker_ok, type_ok, least, length, mean, order, most, numbers, bounds, own, scores, rows,
 ):  # fmt: skip
-    """The best rows by the BM25 of their own words, best first, ties to the lower; returns how many.
+    """The best rows by the BM25 of their own words, best first, ties to the lower memory id; returns how many.
 
     As `strongest_turns`, without the spread. `own` (as long as the longest meeting has rows) is scratch.
     """
@@ -413,9 +430,10 @@ def strongest_rows(
                         score += idf[numbers[g, 1]] * _saturated(
                             np.float32(posting_count[at]), np.float32(length[row0 + r]), mean
                         )
+                score = _even(score)
                 row = row0 + r
                 if score > 0.0 and score >= bar and speaker_ok[speakers[row] + 1] and type_ok[types[row]]:
-                    n = _keep(score, row, scores, rows, n)
+                    n = _keep(score, row, ids, scores, rows, n)
                     if n == rows.size:
                         bar = scores[n - 1]
     return n

@@ -86,7 +86,7 @@ class LexicalSeeds:
     idf: Float32s  # (q,)
     idf_known: float
     idf_all: float
-    turns: Int32s  # the best by spread BM25, kernel M
+    turns: Int32s  # rows of the best turns by spread BM25, kernel M
     rows: Int32s  # the best by their own words
     meetings: Float32s  # (m,)
     mean_m: np.float32
@@ -124,7 +124,7 @@ def gather(
     vector index returned. Cost: some 3,000 inner products; nothing is as long as the memory.
     """
     terms, idf = lexical.terms, lexical.idf
-    seed_rows = np.concatenate((graph.row_of_turn[lexical.turns], lexical.rows, dense_rows))
+    seed_rows = np.concatenate((lexical.turns, lexical.rows, dense_rows))
     seed_rows = np.unique(seed_rows).astype(np.int32)
     seed_turns = graph.turn_of_row[seed_rows]
     seed_turns = seed_turns[seed_turns >= 0]
@@ -287,7 +287,7 @@ def _survey(
 def _strongest(
     graph: MemoryGraph, scope: Scope, terms: Int32s, idf: Float32s, survey: _Survey
 ) -> tuple[Int32s, Int32s]:
-    """The best turns by spread BM25 and the best rows by their own, `SEEDS` of each at most."""
+    """The rows of the best turns by spread BM25 and the best rows by their own, `SEEDS` of each at most."""
     rarest_first = np.argsort(-idf, kind="stable")
     terms, idf = terms[rarest_first], idf[rarest_first]
     numbers, bounds = np.empty((terms.size, 2), np.int64), np.empty(terms.size, np.float32)
@@ -296,7 +296,7 @@ def _strongest(
     held = int(np.diff(graph.meeting_turns)[order].max(initial=0))
     n_turns = kernels.strongest_turns(
         terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
-        graph.posting_count, graph.meeting_rows, graph.meeting_turns, graph.turn_of_row, graph.row_of_turn, graph.speakers,
+        graph.posting_count, graph.meeting_rows, graph.meeting_turns, graph.turn_of_row, graph.row_of_turn, graph.ids, graph.speakers,
         graph.types, scope.speakers, scope.types, KERNEL_M, graph.meeting_least, graph.smooth_m, survey.mean_m, order,
         survey.most_spread, numbers, bounds, np.zeros(held, np.float32), np.zeros(held, np.float32), scores, found[0],
     )  # fmt: skip
@@ -304,7 +304,7 @@ def _strongest(
     held = int(np.diff(graph.meeting_rows)[order].max(initial=0))
     n_rows = kernels.strongest_rows(
         terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
-        graph.posting_count, graph.meeting_rows, graph.speakers, graph.types, scope.speakers, scope.types,
+        graph.posting_count, graph.meeting_rows, graph.ids, graph.speakers, graph.types, scope.speakers, scope.types,
         graph.meeting_least, graph.length, survey.mean_own, order, survey.most_own, numbers, bounds,
         np.zeros(held, np.float32), scores, found[1],
     )  # fmt: skip
