@@ -36,6 +36,7 @@ from cofio.embed.model_files import (
     find_fault,
     read_manifest,
 )
+from cofio.embed.ranges import read_ranges
 from cofio.errors import CofioError, ModelMissing
 
 COMMITTED: Final = Path(__file__).resolve().parents[1] / "models"
@@ -88,7 +89,7 @@ def setup(
             weights = load_file(build / WEIGHTS)
             for precision, name in MODELS.items():
                 say(f"model: building {name}")
-                (build / name).write_bytes(graph.build(weights, precision))
+                (build / name).write_bytes(graph.build(weights, precision, read_ranges()))
                 if write_manifest:
                     hashes[name] = digest(build / name)
                 _require(build / name, hashes[name])

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cofio.embed.onnx import Load
 from cofio.records import SEMANTIC_DIMENSIONS, Float32s
 from cofio.text.terms import stems
 
@@ -20,7 +19,13 @@ class HashEncoder:
     precision = "fp32"
     fingerprint = "hash"
     earlier: frozenset[str] = frozenset()
-    load = Load(questions=8, texts=4, chars=400)
+    questions = 8
+    piece_texts = 4
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """Longer ones first, so that nobody relies on the order."""
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        return [order[at : at + self.piece_texts] for at in range(0, len(texts), self.piece_texts)]
 
     def encode(self, texts: Sequence[str]) -> Float32s:
         vectors = np.zeros((len(texts), SEMANTIC_DIMENSIONS), np.float32)

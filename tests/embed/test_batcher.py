@@ -38,7 +38,7 @@ def _batcher(encoder: TextEncoder, *, workers: int = 1, max_wait_s: float = 60.0
 
 async def test_results_come_in_the_order_of_the_texts() -> None:
     batcher = _batcher(HashEncoder(), workers=2)
-    texts = [f"utterance number {i} about the gateway" for i in range(5 * HashEncoder.load.texts + 3)]
+    texts = [f"utterance number {i} about the gateway" for i in range(5 * HashEncoder.piece_texts + 3)]
     done: list[int] = []
     vectors = await batcher.encode(texts, urgent=False, on_progress=done.append)
     np.testing.assert_array_equal(vectors, HashEncoder().encode(texts))
@@ -51,7 +51,7 @@ async def test_questions_overtake_an_import_and_share_a_call() -> None:
     encoder = _Gated()
     batcher = _batcher(encoder, workers=1)
     bulk = asyncio.create_task(
-        batcher.encode([f"turn {i}" for i in range(3 * HashEncoder.load.texts)], urgent=False)
+        batcher.encode([f"turn {i}" for i in range(3 * HashEncoder.piece_texts)], urgent=False)
     )
     while not encoder.calls:
         await asyncio.sleep(0.001)
@@ -118,7 +118,7 @@ async def _begun(encoder: _Gated) -> None:
 async def test_imports_take_turns() -> None:
     encoder = _Gated()
     batcher = _batcher(encoder)
-    size = HashEncoder.load.texts
+    size = HashEncoder.piece_texts
     long = asyncio.create_task(batcher.encode([f"long {i}" for i in range(5 * size)], urgent=False))
     await _begun(encoder)
     short = asyncio.create_task(batcher.encode(["short"], urgent=False))
@@ -135,7 +135,7 @@ async def test_questions_without_end_do_not_stop_an_import() -> None:
     first = asyncio.create_task(batcher.encode(["first"], urgent=True))
     await _begun(encoder)
     bulk = asyncio.create_task(batcher.encode(["turn"], urgent=False))
-    many = 2 * PASSES * HashEncoder.load.questions
+    many = 2 * PASSES * HashEncoder.questions
     questions = [asyncio.create_task(batcher.encode([f"q{i}"], urgent=True)) for i in range(many)]
     await asyncio.sleep(0)
     encoder.gate.release(many)

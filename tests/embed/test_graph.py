@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cofio.embed.graph import build
+from cofio.embed.ranges import Ranges, read_ranges
 from cofio.records import Float32s
 
 WORDS, WIDTH, HIDDEN, HEADS, LAYERS = 40, 384, 1536, 12, 6
@@ -44,11 +45,18 @@ def weights() -> dict[str, Float32s]:
     return {name: 0.1 * random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 
 
-def reference(weights: dict[str, Float32s], ids: list[int]) -> Float64s:
-    """BERT, mean pooling and norm for one text, as the formulas have it, in float64."""
+def reference(
+    weights: dict[str, Float32s], ids: list[int], seen: dict[str, Float64s] | None = None
+) -> Float64s:
+    """BERT, mean pooling and norm for one text, as the formulas have it, in float64.
+
+    `seen` is told the greatest numbers of what each linear layer is given.
+    """
     w = {name: values.astype(np.float64) for name, values in weights.items()}
 
     def linear(x: Float64s, name: str) -> Float64s:
+        if seen is not None:
+            seen[name] = np.maximum(seen.get(name, 0.0), np.abs(x).max(axis=0))
         return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
 
     def normalise(x: Float64s, name: str) -> Float64s:
@@ -95,27 +103,62 @@ def run(graph: bytes, texts: list[list[int]]) -> Float32s:
     return vectors
 
 
+@pytest.fixture(scope="module")
+def ranges(weights: dict[str, Float32s]) -> Ranges:
+    """What these texts bring about between the layers."""
+    seen: dict[str, Float64s] = {}
+    for text in TEXTS:
+        reference(weights, text, seen)
+    for i in range(LAYERS):
+        seen[f"encoder.layer.{i}.attention.self"] = seen[f"encoder.layer.{i}.attention.self.query"]
+    return {name: seen[name].astype(np.float32) for name in read_ranges()}
+
+
 def test_fp32_computes_the_reference_with_and_without_padding(weights: dict[str, Float32s]) -> None:
-    graph = build(weights, "fp32")
+    graph = build(weights, "fp32", {})
     expected = np.array([reference(weights, text) for text in TEXTS])
     np.testing.assert_allclose(run(graph, TEXTS), expected, atol=1e-5)
     np.testing.assert_allclose(run(graph, TEXTS[:1]), expected[:1], atol=1e-5)
 
 
-def test_int8_stays_near_the_reference_at_a_quarter_of_the_size(weights: dict[str, Float32s]) -> None:
-    exact, quantised = build(weights, "fp32"), build(weights, "int8")
+def test_int8_stays_near_the_reference_at_a_quarter_of_the_size(
+    weights: dict[str, Float32s], ranges: Ranges
+) -> None:
+    exact, quantised = build(weights, "fp32", {}), build(weights, "int8", ranges)
     for text in TEXTS:
-        assert float(run(quantised, [text])[0] @ reference(weights, text)) > 0.98
+        assert float(run(quantised, [text])[0] @ reference(weights, text)) > 0.995
     assert len(quantised) < 0.3 * len(exact)
 
 
-def test_the_same_weights_give_the_same_bytes(weights: dict[str, Float32s]) -> None:
+def test_int8_gives_a_text_one_vector_in_any_company(weights: dict[str, Float32s], ranges: Ranges) -> None:
+    graph = build(weights, "int8", ranges)
+    rng = np.random.default_rng(3)
+    for length in (1, 2, 5, 17, 40):
+        texts = rng.integers(WORDS, size=(9, length)).tolist()
+        assert np.array_equal(run(graph, texts), np.concatenate([run(graph, [text]) for text in texts]))
+
+
+def test_numbers_beyond_their_range_are_cut_off(weights: dict[str, Float32s], ranges: Ranges) -> None:
+    narrow = {name: numbers / np.float32(2) for name, numbers in ranges.items()}
+    for text in TEXTS:
+        assert float(run(build(weights, "int8", narrow), [text])[0] @ reference(weights, text)) > 0.9
+
+
+def test_every_layer_of_the_model_has_its_ranges(weights: dict[str, Float32s], ranges: Ranges) -> None:
+    held = read_ranges()
+    assert len(held) == 3 * LAYERS
+    assert all(numbers.shape == (WIDTH,) and (numbers > 0).all() for numbers in held.values())
+    with pytest.raises(KeyError, match=r"encoder\.layer\.0\.attention\.output\.dense"):
+        build(weights, "int8", {})
+
+
+def test_the_same_weights_give_the_same_bytes(weights: dict[str, Float32s], ranges: Ranges) -> None:
     backwards = dict(reversed(weights.items()))
-    assert build(weights, "fp32") == build(backwards, "fp32")
-    assert build(weights, "int8") == build(backwards, "int8")
+    assert build(weights, "fp32", {}) == build(backwards, "fp32", {})
+    assert build(weights, "int8", ranges) == build(backwards, "int8", ranges)
 
 
 def test_a_missing_tensor_is_named(weights: dict[str, Float32s]) -> None:
     rest = {name: values for name, values in weights.items() if name != "encoder.layer.5.output.dense.bias"}
     with pytest.raises(KeyError, match=r"encoder\.layer\.5\.output\.dense\.bias"):
-        build(rest, "fp32")
+        build(rest, "fp32", {})

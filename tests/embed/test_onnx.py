@@ -15,7 +15,7 @@ import structlog
 
 from cofio.embed import onnx
 from cofio.embed.model_files import verify
-from cofio.embed.onnx import ON_GPU, Batching, Load, OnnxEncoder
+from cofio.embed.onnx import ON_GPU, Batching, OnnxEncoder
 from cofio.errors import ModelMissing
 
 ROOT = Path(__file__).parents[2]
@@ -63,8 +63,8 @@ def test_int8_stays_near_the_golden_embeddings(
     cosine = (quantised.encode([row["text"] for row in golden]) * expected).sum(axis=1)
     record_property("int8_cosine_mean", float(cosine.mean()))
     print(f"int8 cosine to the reference: mean {cosine.mean():.4f}, min {cosine.min():.4f}")
-    assert cosine.mean() >= 0.985
-    assert cosine.min() >= 0.96
+    assert cosine.mean() >= 0.998
+    assert cosine.min() >= 0.99
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -78,15 +78,43 @@ def test_a_vector_depends_on_its_text_alone(precision: str, request: pytest.Fixt
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
 
 
+def test_int8_gives_a_text_one_vector_to_the_last_bit(quantised: OnnxEncoder) -> None:
+    """However texts share runs: of one length many do, and what is cut into pieces shares other ones."""
+    words = [
+        "the",
+        "quarterly",
+        "review",
+        "of",
+        "our",
+        "gateway",
+        "battery",
+        "supplier",
+        "came",
+        "late",
+        "and",
+        "cost",
+    ]
+    texts = [" ".join(words[i % 5 : i % 5 + 1 + i % 9]) + "!" * (i % 3) for i in range(120)] + TEXTS
+    together = quantised.encode(texts)
+    assert np.array_equal(together, np.concatenate([quantised.encode([text]) for text in texts]))
+    in_pieces = np.empty_like(together)
+    pieces = quantised.pieces(texts)
+    for piece in pieces:
+        in_pieces[piece] = quantised.encode([texts[i] for i in piece])
+    assert np.array_equal(together, in_pieces)
+    assert 3 < len(pieces) < len(texts) / 4
+    assert max(map(len, pieces)) < 60
+
+
 @pytest.mark.parametrize(
     "batching",
-    [ON_GPU, Batching(tokens=100, width_step=16, load=Load(questions=1, texts=1, chars=1))],
+    [ON_GPU, Batching(tokens=100, width_step=16, padded=True, questions=1, call_tokens=1)],
     ids=["gpu", "small"],
 )
 def test_vectors_are_the_same_however_texts_are_run_together(exact: OnnxEncoder, batching: Batching) -> None:
     texts = [" ".join(TEXTS[i % 2].split() * (i % 7 + 1)) for i in range(40)] + TEXTS
     other = OnnxEncoder.open(MODELS, precision="fp32", batching=batching)
-    assert other.load == batching.load
+    assert sorted(i for piece in other.pieces(texts) for i in piece) == list(range(len(texts)))
     np.testing.assert_allclose(other.encode(texts), exact.encode(texts), atol=1e-5)
 
 

@@ -26,7 +26,7 @@ from rich.console import Console
 from cofio.bench.bench import Bench
 from cofio.bench.indexed import wait_until_indexed
 from cofio.data_dir import DATABASE_NAME, LOCK_NAME
-from cofio.embed.onnx import Load, OnnxEncoder, TextEncoder
+from cofio.embed.onnx import OnnxEncoder, TextEncoder
 from cofio.errors import InvalidInput
 from cofio.eval.corpus import code_of_makers, meeting_input
 from cofio.eval.datasets import Dataset, read_dataset, read_samples
@@ -197,7 +197,11 @@ class DrawnEncoder:
     known: dict[str, Float32s] = field(default_factory=dict)
     fallback: Float32s = field(default_factory=lambda: np.empty((0, SEMANTIC_DIMENSIONS), np.float32))
     unknown: int = 0
-    load: Load = field(default_factory=lambda: Load(questions=1, texts=512, chars=65_536))
+    questions: int = 1
+
+    def pieces(self, texts: Sequence[str]) -> list[range]:
+        """All in one."""
+        return [range(len(texts))] if texts else []
 
     def encode(self, texts: Sequence[str]) -> Float32s:
         """The vectors of `texts`, float32 (n, 384), unit rows."""

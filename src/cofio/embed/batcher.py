@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from cofio.embed.onnx import Load, SessionFailed, TextEncoder
+from cofio.embed.onnx import SessionFailed, TextEncoder
 from cofio.errors import EncoderUnavailable, InvalidVector, Overloaded
 from cofio.records import Float32s
 from cofio.telemetry.metrics import ENCODER_BATCH_SECONDS, ENCODER_BATCH_TEXTS
@@ -72,9 +72,13 @@ class Batcher:
         """
         if self._closing:
             raise EncoderUnavailable("The encoder is shutting down.")
-        pieces = [texts] if urgent else list(_pieces(texts, self._encoder.load))
+        pieces: Sequence[Sequence[int]] = [range(len(texts))]
+        if not urgent:
+            pieces = await asyncio.to_thread(self._encoder.pieces, texts)
+            if self._closing:
+                raise EncoderUnavailable("The encoder is shutting down.")
         loop = asyncio.get_running_loop()
-        jobs = [_Job(piece, urgent, loop.create_future()) for piece in pieces]
+        jobs = [_Job([texts[i] for i in piece], urgent, loop.create_future()) for piece in pieces]
         for job in jobs:
             if on_progress is not None:
                 job.done.add_done_callback(_reporter(on_progress, len(job.texts)))
@@ -86,7 +90,7 @@ class Batcher:
             self._work.notify(len(jobs))
         try:
             async with asyncio.timeout(self._max_wait_s if urgent else None):
-                vectors = await asyncio.gather(*(job.done for job in jobs))
+                encoded = await asyncio.gather(*(job.done for job in jobs))
         except TimeoutError as error:
             raise Overloaded(
                 f"The question waited {self._max_wait_s:g} s for the encoder; try again later."
@@ -95,7 +99,10 @@ class Batcher:
             # The caller is gone or one piece has failed: nobody waits for the rest.
             for job in jobs:
                 job.done.cancel()
-        return np.concatenate(vectors) if vectors else np.empty((0, self._encoder.dimension), np.float32)
+        vectors = np.empty((len(texts), self._encoder.dimension), np.float32)
+        for piece, part in zip(pieces, encoded, strict=True):
+            vectors[piece] = part
+        return vectors
 
     async def aclose(self) -> None:
         """The threads have ended; what still waited has failed with `EncoderUnavailable`."""
@@ -158,7 +165,7 @@ class Batcher:
             if piece := self._next_piece():
                 return [piece]
         # The workers share the questions: all of them in one call would leave the others without.
-        share = min(self._encoder.load.questions, -(-len(self._urgent) // len(self._workers)))
+        share = min(self._encoder.questions, -(-len(self._urgent) // len(self._workers)))
         jobs: list[_Job] = []
         while self._urgent and len(jobs) < share:
             job = self._urgent.popleft()
@@ -192,17 +199,6 @@ def _encoded(encoder: TextEncoder, texts: Sequence[str]) -> Float32s:
 
 def _waiting(lane: Iterable[_Job]) -> int:
     return sum(len(job.texts) for job in lane if not job.done.done())
-
-
-def _pieces(texts: Sequence[str], load: Load) -> Iterator[Sequence[str]]:
-    start = chars = 0
-    for i, text in enumerate(texts):
-        if i > start and (chars + len(text) > load.chars or i - start == load.texts):
-            yield texts[start:i]
-            start, chars = i, 0
-        chars += len(text)
-    if start < len(texts):
-        yield texts[start:]
 
 
 def _reporter(on_progress: Callable[[int], None], count: int) -> Callable[[asyncio.Future[Float32s]], None]:

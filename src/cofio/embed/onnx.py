@@ -35,44 +35,36 @@ class SessionFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What one call of an encoder takes at most, so that it ends within some twenty milliseconds.
-
-    So long may a question have to wait for the call that runs. `questions` share a call; a piece of an import has
-    `texts` of `chars` together, though always one.
-    """
-
-    questions: int
-    texts: int
-    chars: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Batching:
     """How texts are run: similar lengths together, at most `tokens` with the padding, though always one text.
 
-    The width of a run is a multiple of `width_step`. `load` is what one call should take.
+    The width of a run is a multiple of `width_step`; where texts are not `padded`, a run holds one length only. One call
+    of an encoder should take some twenty milliseconds, since so long may a question have to wait for it: `questions` share
+    one, and a piece of an import has `call_tokens`, though always one run.
     """
 
     tokens: int
     width_step: int
-    load: Load
+    padded: bool
+    questions: int
+    call_tokens: int
 
 
-# Processors: short runs keep the activations in the cache (132 texts/s at 256 tokens a run, 44 at 4,096). With 16 texts
-# and 1,600 characters a piece, a question during an import took 45 ms (p95 110); with these 14 ms (p95 32), and the
-# import was no slower.
-_ON_CPU: Final = Batching(tokens=256, width_step=1, load=Load(questions=8, texts=4, chars=400))
-# int8 runs texts one by one: many questions in a call would only make the first wait for the last.
-_SINGLY: Final = Batching(tokens=1, width_step=1, load=Load(questions=4, texts=4, chars=400))
+# Processors: short runs keep the activations in the cache (132 texts/s at 256 tokens a run, 44 at 4,096). With pieces of
+# some 400 tokens, a question during an import took 45 ms (p95 110); with these 14 ms (p95 32), and the import was no
+# slower.
+_ON_CPU: Final = Batching(tokens=256, width_step=1, padded=True, questions=8, call_tokens=96)
+# int8 takes no mask, so that what a text is run with leaves no trace in its vector (docs/decisions/0002).
+_IN_BYTES: Final = Batching(tokens=160, width_step=1, padded=False, questions=4, call_tokens=160)
 # A GPU is idle on less than thousands of tokens. Few widths: each new one costs it a search for kernels and memory.
-ON_GPU: Final = Batching(tokens=16_384, width_step=16, load=Load(questions=256, texts=512, chars=65_536))
+ON_GPU: Final = Batching(tokens=16_384, width_step=16, padded=True, questions=256, call_tokens=16_384)
 
 
 class TextEncoder(Protocol):
     """What turns texts into vectors.
 
     `fingerprint` names the model and precision that the vectors come from, `earlier` what made such vectors before.
+    `questions` may share a call.
     """
 
     dimension: int
@@ -80,7 +72,11 @@ class TextEncoder(Protocol):
     precision: str
     fingerprint: str
     earlier: frozenset[str]
-    load: Load
+    questions: int
+
+    def pieces(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        """The places of all the texts, in pieces of which each is to be one call, so that none takes long."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> Float32s:
         """One unit vector a text: float32 (n, 384), C-contiguous, row i for `texts[i]`."""
@@ -93,10 +89,10 @@ def comparable(encoder: TextEncoder, fingerprint: str | None) -> bool:
 
 
 class OnnxEncoder:
-    """An open session. `encode` may be called from several threads at once.
+    """An open session. `encode` and `pieces` may be called from several threads at once.
 
-    fp32 runs texts of similar length together, on a GPU many; int8 runs them one by one, because dynamic quantisation would make
-    a vector depend on its batch-mates, and a text must have the same vector whenever it is encoded.
+    fp32 runs texts of similar length together, on a GPU many; int8 runs those of one length together. A text has the same
+    vector whatever it is encoded with: in int8 to the last bit, in fp32 to 1e-6.
     """
 
     dimension: int = SEMANTIC_DIMENSIONS
@@ -120,9 +116,9 @@ class OnnxEncoder:
         self._inputs = [taken.name for taken in session.get_inputs()]
         self._device = "cuda" if self.provider == CUDA else "cpu"
         if batching is None:
-            batching = _SINGLY if precision == "int8" else ON_GPU if self._device == "cuda" else _ON_CPU
+            batching = _IN_BYTES if precision == "int8" else ON_GPU if self._device == "cuda" else _ON_CPU
         self._batching = batching
-        self.load: Load = batching.load
+        self.questions: int = batching.questions
 
     @classmethod
     def open(
@@ -145,18 +141,33 @@ class OnnxEncoder:
             batching=batching,
         )
 
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """The places of all the texts, shorter ones first, in pieces of at most `call_tokens` or of one run."""
+        pieces: list[list[int]] = []
+        left = 0
+        for run, width in self._runs([len(tokens) for tokens in self._tokens(texts)]):
+            if len(run) * width > left:
+                pieces.append([])
+                left = self._batching.call_tokens
+            pieces[-1] += run
+            left -= len(run) * width
+        return pieces
+
     def encode(self, texts: Sequence[str]) -> Float32s:
         """One unit vector a text: float32 (n, 384), row i for `texts[i]`; beyond 256 word pieces a text is cut."""
         vectors = np.empty((len(texts), SEMANTIC_DIMENSIONS), np.float32)
-        pieces = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        for run in self._runs(pieces):
-            ids = np.zeros((len(run), self._width(max(len(pieces[i]) for i in run))), np.int64)
+        tokens = self._tokens(texts)
+        for run, width in self._runs([len(one) for one in tokens]):
+            ids = np.zeros((len(run), width), np.int64)
             mask = np.zeros_like(ids)
             for row, i in enumerate(run):
-                ids[row, : len(pieces[i])] = pieces[i]
-                mask[row, : len(pieces[i])] = 1
+                ids[row, : len(tokens[i])] = tokens[i]
+                mask[row, : len(tokens[i])] = 1
             vectors[run] = self._run(ids, mask)
         return vectors
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Float32s:
         """The vectors of one run: inputs and outputs lie where the session computes, and cross over once."""
@@ -171,20 +182,20 @@ class OnnxEncoder:
             raise SessionFailed(_in_a_line(error)) from error
         return vectors
 
-    def _width(self, pieces: int) -> int:
-        step = self._batching.width_step
-        return -(-pieces // step) * step
-
-    def _runs(self, pieces: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """The texts of each run, shorter ones first."""
+    def _runs(self, lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:
+        """The texts of each run and its width, shorter ones first."""
+        batching = self._batching
         run: list[int] = []
-        for i in sorted(range(len(pieces)), key=lambda i: len(pieces[i])):
-            if run and self._width(len(pieces[i])) * (len(run) + 1) > self._batching.tokens:
-                yield run
+        width = 0
+        for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+            wider = -(-lengths[i] // batching.width_step) * batching.width_step
+            if run and (wider * (len(run) + 1) > batching.tokens or not (batching.padded or wider == width)):
+                yield run, width
                 run = []
             run.append(i)
+            width = wider
         if run:
-            yield run
+            yield run, width
 
 
 def _session(graph: Path, precision: Precision, threads: int) -> ort.InferenceSession:
