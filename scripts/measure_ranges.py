@@ -1,6 +1,6 @@
 """Measures how large the numbers between the encoder's layers become, for `src/cofio/embed/ranges.json`.
 
-    scripts/measure_ranges.py --data ../shared/eval [--write]
+    python scripts/measure_ranges.py --data ../shared/eval [--write]
 
 Runs the fp32 graph over the questions and utterances of the labelled sets, and over what these lack: single word
 pieces, pieces drawn from the whole vocabulary and from its letters of other scripts, and texts of full length. Prints

@@ -179,11 +179,11 @@ def best_turns(
     """For each of these contexts its best candidate rows that are turns, at most twenty, ties to the lower row."""
     of = np.where(evidence.turn >= 0, graph.context_of_row[evidence.rows], -1)
     descending = -turn_score.round(6)
-    best = {}
+    found = {}
     for context in contexts:
         held = np.flatnonzero(of == context)
-        best[context] = evidence.rows[held[np.argsort(descending[held], kind="stable")][:SHOWN_TURNS]]
-    return best
+        found[context] = evidence.rows[held[np.argsort(descending[held], kind="stable")][:SHOWN_TURNS]]
+    return found
 
 
 def rank_concepts(

@@ -80,6 +80,18 @@ async def test_a_failure_reaches_only_those_who_asked() -> None:
     await batcher.aclose()
 
 
+async def test_texts_that_cannot_be_cut_into_pieces_are_the_encoder_s_failure() -> None:
+    class Uncut(HashEncoder):
+        def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+            raise ValueError("no such word piece")
+
+    batcher = _batcher(Uncut())
+    with pytest.raises(EncoderUnavailable):
+        await batcher.encode(["good"], urgent=False)
+    assert (await batcher.encode(["good"], urgent=True)).shape == (1, 384)
+    await batcher.aclose()
+
+
 async def test_what_nobody_waits_for_is_not_encoded() -> None:
     encoder = _Gated()
     batcher = _batcher(encoder, workers=1)

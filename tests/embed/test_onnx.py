@@ -80,20 +80,7 @@ def test_a_vector_depends_on_its_text_alone(precision: str, request: pytest.Fixt
 
 def test_int8_gives_a_text_one_vector_to_the_last_bit(quantised: OnnxEncoder) -> None:
     """However texts share runs: of one length many do, and what is cut into pieces shares other ones."""
-    words = [
-        "the",
-        "quarterly",
-        "review",
-        "of",
-        "our",
-        "gateway",
-        "battery",
-        "supplier",
-        "came",
-        "late",
-        "and",
-        "cost",
-    ]
+    words = ["the", "quarterly", "review", "of", "our", "gateway", "battery", "supplier", "came", "late"]
     texts = [" ".join(words[i % 5 : i % 5 + 1 + i % 9]) + "!" * (i % 3) for i in range(120)] + TEXTS
     together = quantised.encode(texts)
     assert np.array_equal(together, np.concatenate([quantised.encode([text]) for text in texts]))

@@ -74,7 +74,10 @@ class Batcher:
             raise EncoderUnavailable("The encoder is shutting down.")
         pieces: Sequence[Sequence[int]] = [range(len(texts))]
         if not urgent:
-            pieces = await asyncio.to_thread(self._encoder.pieces, texts)
+            try:
+                pieces = await asyncio.to_thread(self._encoder.pieces, texts)
+            except Exception as error:
+                raise EncoderUnavailable("The encoder failed on one of the texts.") from error
             if self._closing:
                 raise EncoderUnavailable("The encoder is shutting down.")
         loop = asyncio.get_running_loop()

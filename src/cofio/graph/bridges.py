@@ -199,9 +199,9 @@ class _Linked:
             concepts,
         )  # fmt: skip
         meetings = graph.meeting_of_row[both]
-        best, strength = np.empty(both.size, np.int32), np.empty(both.size)
+        anchor, strength = np.empty(both.size, np.int32), np.empty(both.size)
         kernels.strongest_links(
-            both, anchors.size, meetings, term_end, terms, idf, concept_end, concepts, graph.vectors, SEMANTIC_DIMENSIONS, STEM_COSINE, LEAST_STRENGTH, best, strength,
+            both, anchors.size, meetings, term_end, terms, idf, concept_end, concepts, graph.vectors, SEMANTIC_DIMENSIONS, STEM_COSINE, LEAST_STRENGTH, anchor, strength,
         )  # fmt: skip
         return cls(
             anchors=anchors,
@@ -212,7 +212,7 @@ class _Linked:
             idf=idf,
             concepts=concepts,
             concept_end=concept_end,
-            best=best.tolist(),
+            best=anchor.tolist(),
             strength=strength.tolist(),
         )
 
