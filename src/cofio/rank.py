@@ -68,10 +68,10 @@ CONCEPT_LABEL: Final = 0.5
 # A concept that the question does not name is shown if its centroid is at least this near; below, it is noise.
 CONCEPT_COSINE: Final = 0.35
 
-# confidence = sigmoid(c0 + c · signals): AUROC .88 to .97, calibrated (lab 2 §4a).
-CONFIDENCE: Final = (-6.47, 7.61, 4.50, 1.91, 1.47)
-# Support for a question that names one speaker: catches swapped speakers, AUROC .83 (lab 2 §4b).
-SUPPORT: Final = (-3.01, 5.21, 2.26, -0.78, 3.31)
+# confidence = sigmoid(c · signals), the form of lab 2 §4a, fitted on the vectors of the int8 graph.
+CONFIDENCE: Final = (-6.13, 7.27, 4.55, 1.53, 1.16)
+# The same for a question that names one speaker, whom another may have been put for (lab 2 §4b).
+SUPPORT: Final = (-0.72, 0.15, 2.17, 0.72, 0.90)
 SUPPORT_SHARPNESS: Final = 15.0
 AGREEMENT_DEPTH: Final = 10
 SUPPORT_DEPTH: Final = 5
@@ -217,11 +217,25 @@ def rank_concepts(
 def confidence(evidence: Evidence, graph: MemoryGraph, cue: Cue, u: Float32s) -> float:
     """The probability that this memory holds an answer at all, in [0, 1] (DESIGN §3 point 11).
 
-    `u` is U without the speaker's prior (`unsteered`). A question that names one speaker is also tested for support by what that speaker said: the result is the
-    geometric mean of the two.
+    `u` is U without the speaker's prior (`unsteered`). A question that names one speaker is also judged by how well
+    what that speaker said fits it; where that is nothing, the result is the geometric mean with ½.
     """
     if evidence.rows.size == 0:
         return 0.0
+    held = float(np.dot(CONFIDENCE, held_signals(evidence, graph)))
+    named = graph.speakers[evidence.rows] == cue.person
+    if cue.person is None or named.all():
+        return _sigmoid(held)
+    if not named.any():
+        return math.sqrt(_sigmoid(held) / 2)
+    return _sigmoid(float(np.dot(SUPPORT, support_signals(evidence, graph, cue.person, u, held))))
+
+
+def held_signals(evidence: Evidence, graph: MemoryGraph) -> tuple[float, float, float, float, float]:
+    """1, and what tells that an answer is held: the best cosine, the best spread of terms as a share of what the
+    question could reach, the share of its terms that are known, and that of the ten best by terms and by context
+    that are the same; each in [0, 1]. `evidence` holds a row.
+    """
     spoken = evidence.turn >= 0
     nearest = float(evidence.cosine.max())
     terms = float(evidence.terms_m.max()) / (2.2 * evidence.idf_all) if evidence.idf_all else 0.0
@@ -231,32 +245,28 @@ def confidence(evidence: Evidence, graph: MemoryGraph, cue: Cue, u: Float32s) ->
         set(rows[best(graph, rows, channel[spoken], AGREEMENT_DEPTH)].tolist())
         for channel in (evidence.terms_m, evidence.context_m)
     ]
-    agree = len(top[0] & top[1]) / AGREEMENT_DEPTH
-    held = _sigmoid(float(np.dot(CONFIDENCE, (1.0, nearest, terms, known, agree))))
-    if cue.person is None:
-        return held
-    return math.sqrt(held * support(evidence, graph, cue, u))
+    return 1.0, nearest, terms, known, len(top[0] & top[1]) / AGREEMENT_DEPTH
 
 
-def support(evidence: Evidence, graph: MemoryGraph, cue: Cue, u: Float32s) -> float:
-    """How well what is found fits the one speaker that the question names, in [0, 1] (lab 2 §4b).
+def support_signals(
+    evidence: Evidence, graph: MemoryGraph, person: int, u: Float32s, held: float
+) -> tuple[float, float, float, float, float]:
+    """1, `held` in log-odds, and what tells that the answer is of this speaker, who said some of what is found.
 
-    Consistent is a turn of the named speaker that speaks of himself, or one of another that addresses or
-    mentions him; inconsistent is another speaker speaking of himself.
+    How much better that speaker's turns are than others' on the soft average of U, so that it does not matter how
+    many take part; the same of the best turn that is consistent with the speaker and the best that is not; and how
+    many of the five best are. Consistent is a turn in which the speaker speaks of himself or herself, or one of
+    another who addresses or mentions the speaker; inconsistent is another speaking of himself (lab 2 §4b).
     """
     rows = evidence.rows
-    named = graph.speakers[rows] == cue.person
-    if not named.any() or named.all():
-        return 0.5
-    about = named | graph.second_person[rows] | _mentions(graph, rows, cue.person)
+    named = graph.speakers[rows] == person
+    about = named | graph.second_person[rows] | _mentions(graph, rows, person)
     consistent = (named & (graph.first_person[rows] | ~graph.second_person[rows])) | (~named & about)
     inconsistent = ~named & graph.first_person[rows] & ~about
-    h = unit_range(hybrid(evidence))
-    soft = (_log_sum(u[named]) - _log_sum(u[~named])) / SUPPORT_SHARPNESS
-    margin_h = _margin(h, consistent, inconsistent)
-    margin_u = _margin(u, consistent, inconsistent)
+    soft = (_log_mean(u[named]) - _log_mean(u[~named])) / SUPPORT_SHARPNESS
+    margin = float(u[consistent].max(initial=0.0)) - float(u[inconsistent].max(initial=0.0))
     top = best(graph, rows, u, SUPPORT_DEPTH)
-    return _sigmoid(float(np.dot(SUPPORT, (1.0, soft, margin_h, margin_u, consistent[top].mean()))))
+    return 1.0, held, soft, margin, float(consistent[top].mean())
 
 
 def _told_prior(graph: MemoryGraph, cue: Cue, weights: Weights) -> Float32s:
@@ -278,10 +288,8 @@ def _date_matches(graph: MemoryGraph, spans: tuple[DateSpan, ...]) -> Float32s:
     return np.asarray(np.array(matches, np.float32)[place])
 
 
-def _mentions(graph: MemoryGraph, rows: Int32s, person: int | None) -> Bools:
+def _mentions(graph: MemoryGraph, rows: Int32s, person: int) -> Bools:
     """Which rows say the first name of a speaker."""
-    if person is None:
-        return np.zeros(rows.size, np.bool_)
     first_name = stem(graph.lexicons.speakers[person].split()[0].lower())
     term = graph.lexicons.terms.find(first_name)
     said = np.zeros((1, rows.size), np.bool_)
@@ -289,13 +297,9 @@ def _mentions(graph: MemoryGraph, rows: Int32s, person: int | None) -> Bools:
     return np.asarray(said[0])
 
 
-def _margin(score: Float32s, consistent: Bools, inconsistent: Bools) -> float:
-    return float(score[consistent].max(initial=0.0)) - float(score[inconsistent].max(initial=0.0))
-
-
-def _log_sum(values: Float32s) -> float:
+def _log_mean(values: Float32s) -> float:
     peak = float(values.max())
-    return SUPPORT_SHARPNESS * peak + math.log(float(np.exp(SUPPORT_SHARPNESS * (values - peak)).sum()))
+    return SUPPORT_SHARPNESS * peak + math.log(float(np.exp(SUPPORT_SHARPNESS * (values - peak)).mean()))
 
 
 def _sigmoid(x: float) -> float:

@@ -33,7 +33,7 @@ STEM_COSINE: Final = 0.4
 COMMON_SHARE: Final = 0.02
 COMMON_MENTIONS: Final = 8
 # What was said so close to a direct hit belongs to it.
-NEAR: Final = 3
+NEAR: Final = 4
 # Weaker links are not worth telling.
 LEAST_STRENGTH: Final = 0.3
 LIMIT: Final = 5
