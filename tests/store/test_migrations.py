@@ -91,6 +91,19 @@ async def test_a_new_store_needs_no_backup(tmp_path: Path) -> None:
     assert not (tmp_path / "store" / "backups").exists()
 
 
+async def test_a_store_whose_first_start_was_killed_can_be_opened(tmp_path: Path) -> None:
+    """As `yoyo` leaves it that is killed while it makes its own tables: with its lock taken, by nobody any more."""
+    path = tmp_path / DATABASE_NAME
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "CREATE TABLE yoyo_lock (locked INT DEFAULT 1, ctime TIMESTAMP, pid INT NOT NULL, PRIMARY KEY (locked))"
+        )
+        connection.execute("INSERT INTO yoyo_lock VALUES (1, '2026-11-22 22:50:00', 20887)")
+    await (await Database.open(path, tmp_path / "backups")).aclose()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert newest_migration(connection) == database.newest_known_migration()
+
+
 async def test_without_its_backup_nothing_is_migrated(tmp_path: Path) -> None:
     store = _store(tmp_path / "store", DUMPS[0])
     before = _dump(store / DATABASE_NAME)

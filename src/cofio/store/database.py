@@ -20,6 +20,7 @@ import orjson
 import structlog
 import yoyo
 from aiosql.adapters.sqlite3 import SQLite3Adapter
+from filelock import FileLock
 
 from cofio.errors import MAKE_ROOM, StorageFull, StoreBusy, StoreTooNew, StoreUnavailable, Unavailable
 from cofio.store.archives import write_archive
@@ -334,28 +335,36 @@ def _folded(value: object) -> str | None:
 
 def _migrate(path: Path, backups: Path) -> None:
     """Applies what is missing of `migrations/`, each file with its note in one transaction, after a backup of what is there."""
-    backend = yoyo.get_backend(f"sqlite:///{path}")
-    try:
-        known = yoyo.read_migrations(_MIGRATIONS)
-        applied = set(backend.get_applied_migration_hashes())
-        if unknown := applied - {migration.hash for migration in known}:
-            raise StoreTooNew(
-                f"The database {path} has {len(unknown)} migration(s) that this version of cofio does not know. "
-                "Start the version that wrote it, or restore an older backup."
-            )
-        missing = backend.to_apply(known)
-        if applied and missing and _holds_something(backend.connection):
-            archive = write_archive(path, backups, note=f"-before-{missing[-1].id}")
-            _log.info("backup_before_migration", backup=str(archive), migrations=[one.id for one in missing])
-        for migration in missing:
-            # yoyo's own `apply` notes a migration in a transaction of its own: a kill between the two would leave a
-            # store that no version can open. The directory lock already keeps others out; yoyo's own lock would
-            # outlive a killed process.
-            with backend.transaction():
-                migration.process_steps(backend, "apply")
-                backend.mark_one(migration)
-    finally:
-        backend.connection.close()
+    # A file's lock, which a killed process lets go of: of the processes that share a directory one migrates at a time.
+    with FileLock(path.with_name(f"{path.name}.migrating")):
+        backend = yoyo.get_backend(f"sqlite:///{path}")
+        try:
+            _apply_missing(backend, path, backups)
+        finally:
+            backend.connection.close()
+
+
+def _apply_missing(backend: Any, path: Path, backups: Path) -> None:
+    # yoyo takes a lock of its own when it makes its tables, and this one outlives a process that is killed then.
+    if backend.execute("SELECT pid FROM yoyo_lock").fetchone():
+        backend.break_lock()
+    known = yoyo.read_migrations(_MIGRATIONS)
+    applied = set(backend.get_applied_migration_hashes())
+    if unknown := applied - {migration.hash for migration in known}:
+        raise StoreTooNew(
+            f"The database {path} has {len(unknown)} migration(s) that this version of cofio does not know. "
+            "Start the version that wrote it, or restore an older backup."
+        )
+    missing = backend.to_apply(known)
+    if applied and missing and _holds_something(backend.connection):
+        archive = write_archive(path, backups, note=f"-before-{missing[-1].id}")
+        _log.info("backup_before_migration", backup=str(archive), migrations=[one.id for one in missing])
+    for migration in missing:
+        # yoyo's own `apply` notes a migration in a transaction of its own: a kill between the two would leave a
+        # store that no version can open.
+        with backend.transaction():
+            migration.process_steps(backend, "apply")
+            backend.mark_one(migration)
 
 
 def newest_known_migration() -> str:
