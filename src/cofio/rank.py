@@ -68,10 +68,10 @@ CONCEPT_LABEL: Final = 0.5
 # A concept that the question does not name is shown if its centroid is at least this near; below, it is noise.
 CONCEPT_COSINE: Final = 0.35
 
-# confidence = sigmoid(c · signals), the form of lab 2 §4a, fitted on the vectors of the int8 graph.
-CONFIDENCE: Final = (-6.13, 7.27, 4.55, 1.53, 1.16)
+# confidence = sigmoid(c · signals), the form of lab 2 §4a; decision 15 and scripts/fit_confidence.py.
+CONFIDENCE: Final = (-6.13, 7.26, 4.55, 1.53, 1.16)
 # The same for a question that names one speaker, whom another may have been put for (lab 2 §4b).
-SUPPORT: Final = (-0.72, 0.15, 2.17, 0.72, 0.90)
+SUPPORT: Final = (-0.73, 0.16, 2.62, 0.48, 1.03)
 SUPPORT_SHARPNESS: Final = 15.0
 AGREEMENT_DEPTH: Final = 10
 SUPPORT_DEPTH: Final = 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -14,11 +13,9 @@ from cofio.eval.corpus import Corpus
 from cofio.eval.datasets import LabelledQuestion
 from cofio.eval.harness import AskedOf, filters_of
 from cofio.eval.measures import Figure, average, judge
-from cofio.eval.rankings import DEPTH, Asked, Ranking, ask
-from cofio.graph.spread import SEEDS, gather, lexical_seeds
+from cofio.eval.rankings import DEPTH, Asked, Ranking, ask, evidence_of
 from cofio.rank import WEIGHTS, Weights, rank_episodes
-from cofio.records import VECTOR_DIMENSIONS, Float32s, Level
-from cofio.search import searching
+from cofio.records import Float32s
 from cofio.show import progress_bar
 
 # What is taken out, and the weights that are left.
@@ -74,17 +71,12 @@ async def ablate(
 async def _rank(
     corpus: Corpus, asked: Asked, semantic: Float32s, variants: Mapping[str, Weights]
 ) -> Mapping[str, Ranking]:
-    graph, cue = corpus.runtime.live.current, asked.cue
-    vector = np.zeros(VECTOR_DIMENSIONS, np.float32)
-    vector[: semantic.size] = semantic
-    limits = {Level.EPISODE: SEEDS}
-    async with searching(corpus.runtime, graph, asked.bounds, asked.filters, vector, limits) as search:
-        rows = await asyncio.to_thread(search.rows)
-    seeds = lexical_seeds(graph, asked.bounds, cue.stems)
-    evidence = gather(graph, asked.bounds, seeds, vector, np.concatenate((rows, cue.documents)))
+    evidence = await evidence_of(corpus, asked, semantic)
     ranked = {}
     for name, weights in variants.items():
-        scores = rank_episodes(evidence, graph, cue, spreading=True, weights=weights)
+        scores = rank_episodes(
+            evidence, corpus.runtime.live.current, asked.cue, spreading=True, weights=weights
+        )
         best = evidence.rows[np.argsort(-scores, kind="stable")[:DEPTH]]
         ranked[name] = corpus.turns_of_rows(best.tolist())
     return ranked

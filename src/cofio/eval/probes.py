@@ -137,10 +137,10 @@ async def _confidence(
     own, foreign = [], []
     with progress_bar(console) as progress:
         for question in progress.track(questions, description="Confidence"):
-            other = _kin_of(corpus, question)
+            other = kin_of(corpus, question)
             if not question.answerable or other is None:
                 continue
-            text = _without_names(question, meetings, corpus.dataset.meetings)
+            text = without_names(question, meetings, corpus.dataset.meetings)
             answers = [
                 await _answer(corpus, text, filters, activation=True)
                 for filters in (filters_of(corpus, question, "meeting"), other)
@@ -172,7 +172,7 @@ async def _confidence(
     return figures
 
 
-def _kin_of(corpus: Corpus, question: LabelledQuestion) -> Filters | None:
+def kin_of(corpus: Corpus, question: LabelledQuestion) -> Filters | None:
     """Another meeting (or series) of the same kin as the question's own, drawn by the question's id."""
     meetings = corpus.dataset.meetings
     if question.series is not None:
@@ -191,7 +191,7 @@ def _drawn(names: set[str], question: LabelledQuestion) -> str | None:
     return sorted(names)[draw % len(names)] if names else None
 
 
-def _without_names(
+def without_names(
     question: LabelledQuestion, meetings: Mapping[str, LabelledMeeting], everyone: Sequence[LabelledMeeting]
 ) -> str:
     """The question without the names of who took part in its meeting or series."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,10 +17,11 @@ from cofio.eval.datasets import TurnKey
 from cofio.graph import kernels
 from cofio.graph.blocks import KERNEL_L, KERNEL_M, TURN_WORDS
 from cofio.graph.scope import Scope, scope
-from cofio.graph.spread import term_weights, unit_range
+from cofio.graph.spread import SEEDS, Evidence, gather, lexical_seeds, term_weights, unit_range
 from cofio.query import recall
 from cofio.rank import WEIGHTS
-from cofio.records import Filters, Float32s, Int32s, Question
+from cofio.records import VECTOR_DIMENSIONS, Filters, Float32s, Int32s, Level, Question
+from cofio.search import searching
 
 DEPTH: Final = 50
 DIRECT: Final = 10
@@ -53,6 +55,18 @@ async def ask(corpus: Corpus, text: str, filters: Filters) -> Asked:
     cue = read_cue(text, graph, bounds)
     encoded = await corpus.runtime.batcher.encode([cue.encoded_text], urgent=True)
     return Asked(text=text, filters=filters, bounds=bounds, cue=cue, vector=encoded[0])
+
+
+async def evidence_of(corpus: Corpus, asked: Asked, semantic: Float32s) -> Evidence:
+    """What the endpoint gathers about the question's candidates before it ranks them, with `semantic` as its vector."""
+    graph, cue = corpus.runtime.live.current, asked.cue
+    vector = np.zeros(VECTOR_DIMENSIONS, np.float32)
+    vector[: semantic.size] = semantic
+    limits = {Level.EPISODE: SEEDS}
+    async with searching(corpus.runtime, graph, asked.bounds, asked.filters, vector, limits) as search:
+        rows = await asyncio.to_thread(search.rows)
+    seeds = lexical_seeds(graph, asked.bounds, cue.stems)
+    return gather(graph, asked.bounds, seeds, vector, np.concatenate((rows, cue.documents)))
 
 
 async def dense(corpus: Corpus, asked: Asked) -> Ranking:
