@@ -32,7 +32,7 @@ TRACE: Final = "0af7651916cd43dd8448eb211c80319c"  # pragma: allowlist secret
 PARENT: Final = "b7ad6b7169203331"  # pragma: allowlist secret
 TRACEPARENT: Final = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 QUERY_STAGES: Final = {"wait", "prepare", "encode", "search", "activate", "fetch", "assemble"}
-INGEST_STAGES: Final = {"parse", "look_up", "wait", "encode", "memorise", "store", "index"}
+INGEST_STAGES: Final = {"parse", "look_up", "encode", "memorise", "store", "index"}
 
 
 class Collector:

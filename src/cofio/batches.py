@@ -1,4 +1,4 @@
-"""Batches: many meetings acknowledged at once, ingested in their order, resumed after a kill."""
+"""Batches: many meetings acknowledged at once, ingested one after the other, resumed after a kill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from cofio.errors import (
     StoreUnavailable,
 )
 from cofio.ingest import ingest
-from cofio.line import Call, Line, in_line
 from cofio.records import MeetingInput, Operation
 from cofio.runtime import Runtime
 from cofio.store import operations
@@ -116,26 +115,19 @@ async def _run(runtime: Runtime, operation_id: str) -> None:
     origin = await operations.start_operation(runtime.database, operation_id)
     # What the log tells of it meanwhile leads back to the request.
     told = {"operation_id": operation_id, **({"request_id": origin.request_id} if origin.request_id else {})}
-
-    async def remember(pending: PendingMeeting, line: Line) -> None:
-        with traces.job("batch meeting", origin.trace):
-            traces.annotate(**told, position=pending.position)
-            await _ingest_one(runtime, operation_id, pending, line)
-
-    async def calls() -> AsyncIterator[Call]:
-        async for pending in operations.waiting_meetings(runtime.database, operation_id):
-            yield partial(remember, pending)
-
     with structlog.contextvars.bound_contextvars(**told):
-        await in_line(calls())
+        while (pending := await operations.next_meeting(runtime.database, operation_id)) is not None:
+            with traces.job("batch meeting", origin.trace):
+                traces.annotate(**told, position=pending.position)
+                await _ingest_next(runtime, operation_id, pending)
         await operations.finish_operation(runtime.database, operation_id)
 
 
-async def _ingest_one(runtime: Runtime, operation_id: str, pending: PendingMeeting, line: Line) -> None:
+async def _ingest_next(runtime: Runtime, operation_id: str, pending: PendingMeeting) -> None:
     try:
         payload = await asyncio.to_thread(orjson.loads, pending.payload)
         still_wanted = partial(operations.is_pending, operation_id=operation_id, position=pending.position)
-        receipt = await _some_times(ingest)(runtime, _meeting(payload), still_wanted=still_wanted, line=line)
+        receipt = await _some_times(ingest)(runtime, _meeting(payload), still_wanted=still_wanted)
     except StoreUnavailable:
         raise
     except MeetingErased:  # whoever erased it took it out of the operation

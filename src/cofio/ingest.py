@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import math
 import sqlite3
@@ -17,7 +16,6 @@ import orjson
 import structlog
 
 from cofio.errors import CofioError, InvalidInput, UnreadableTranscript
-from cofio.line import Line
 from cofio.memories import MeetingMemories, named_id
 from cofio.memorise import memorise
 from cofio.records import SEMANTIC_DIMENSIONS, Episode, Float32s, MeetingInput, Receipt, Transcript
@@ -52,7 +50,6 @@ async def ingest(
     on_encoded: Callable[[int], None] | None = None,
     settle: bool = True,
     still_wanted: Callable[[sqlite3.Connection], bool] = lambda connection: True,
-    line: Line | None = None,
 ) -> Receipt:
     """The meeting is remembered, whole or not at all; a meeting that is known already is brought up to date.
 
@@ -61,7 +58,7 @@ async def ingest(
     graph and vector index learn of it only by the next `runtime.settle()`: for loading thousands. Raises `UnknownFormat`,
     `UnreadableTranscript`, `EmptyTranscript` or `InvalidInput` for what cannot be taken, and
     `EncoderUnavailable` if the encoder fails; then nothing was stored. So does `MeetingErased`, where the transaction that
-    would store it finds it not `still_wanted`. It takes its turns in the `line` if it comes in one. Either way it is counted, timed and logged.
+    would store it finds it not `still_wanted`. Either way it is counted, timed and logged.
     """
     started = time.perf_counter()
     stages = Stages("ingest")
@@ -70,9 +67,7 @@ async def ingest(
         with stages("parse"):
             read = await asyncio.to_thread(_read, meeting)
         format = read.transcript.format
-        receipt = await _remember(
-            runtime, read, stages, on_encoded, line or Line(), settle=settle, still_wanted=still_wanted
-        )
+        receipt = await _remember(runtime, read, stages, on_encoded, settle=settle, still_wanted=still_wanted)
     except CofioError as error:
         if isinstance(error, UnreadableTranscript) and error.read_as is not None:
             format = error.read_as
@@ -114,13 +109,12 @@ async def _remember(
     read: _Read,
     stages: Stages,
     on_encoded: Callable[[int], None] | None,
-    line: Line,
     *,
     settle: bool,
     still_wanted: Callable[[sqlite3.Connection], bool],
 ) -> Receipt:
     meeting, meeting_id, transcript, ids = read.meeting, read.meeting_id, read.transcript, read.ids
-    async with runtime.exclusive(meeting_id), contextlib.AsyncExitStack() as storing:
+    async with runtime.exclusive(meeting_id):
         with stages("look_up"):
             stored = await stored_meeting(runtime.database, meeting_id)
         earlier = stored is not None and set(ids) < stored.vectors.keys() and meeting.external_id is None
@@ -131,13 +125,8 @@ async def _remember(
             return await _receipt(
                 runtime, meeting_id, "unchanged", meeting, transcript, warnings, stages, kept=len(ids)
             )
-        async with contextlib.AsyncExitStack() as encoding:
-            with stages("wait", more=True):
-                await encoding.enter_async_context(line.encoding)
-            with stages("encode"):
-                vectors = await _encode(runtime, ids, read.episodes, stored, on_encoded)
-        with stages("wait"):
-            await storing.enter_async_context(line.storing)
+        with stages("encode"):
+            vectors = await _encode(runtime, ids, read.episodes, stored, on_encoded)
         memories = await memories_of(
             runtime,
             meeting,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from rich.console import Console
 from cofio import files
 from cofio.errors import CofioError
 from cofio.ingest import ingest
-from cofio.line import Call, Line, in_line
 from cofio.records import MeetingInput
 from cofio.runtime import Runtime
 from cofio.settings import Settings
@@ -25,7 +23,7 @@ Given = Mapping[str, Any]
 
 async def remember(runtime: Runtime, found: Found, given: Given, console: Console) -> list[Outcome]:
     """Each file is remembered; what fails is told in its outcome and keeps no other file back."""
-    outcomes: dict[int, Outcome] = {}
+    outcomes = []
     with progress_bar(console) as progress:
         task = progress.add_task("Remembering", total=len(found), encoded=0)
         encoded = 0
@@ -35,22 +33,16 @@ async def remember(runtime: Runtime, found: Found, given: Given, console: Consol
             encoded += texts
             progress.update(task, encoded=encoded)
 
-        async def remember_one(place: int, path: Path, known: MeetingInput | None, line: Line) -> None:
+        for path, known in found:
             try:
                 source = files.read(path, known)
                 meeting = completed(source.meeting, given, runtime.settings)
-                receipt = await ingest(runtime, meeting, on_encoded=count, line=line)
-                outcomes[place] = outcome_of(path, asdict(receipt), source.warnings)
+                receipt = await ingest(runtime, meeting, on_encoded=count)
+                outcomes.append(outcome_of(path, asdict(receipt), source.warnings))
             except CofioError as error:
-                outcomes[place] = failure_of(path, error.detail)
+                outcomes.append(failure_of(path, error.detail))
             progress.advance(task)
-
-        async def calls() -> AsyncIterator[Call]:
-            for place, (path, known) in enumerate(found):
-                yield partial(remember_one, place, path, known)
-
-        await in_line(calls())
-    return [outcomes[place] for place in range(len(found))]
+    return outcomes
 
 
 def completed(meeting: MeetingInput, given: Given, settings: Settings) -> MeetingInput:

@@ -26,7 +26,6 @@ class Effort:
     bulk_texts: int = 256
     bulk_rounds: int = 15
     ingest_utterances: int = 2_500
-    batches: int = 3
     load_s: float = 3.0  # of one burst of requests
     load_rounds: int = 6
     connections: int = 16
@@ -49,7 +48,6 @@ QUICK: Final = Effort(
     bulk_texts=16,
     bulk_rounds=2,
     ingest_utterances=60,
-    batches=2,
     load_s=0.3,
     load_rounds=2,
     connections=2,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,20 +17,17 @@ from cofio.bench.timing import Contender, interleave
 from cofio.embed.onnx import OnnxEncoder
 from cofio.errors import InvalidInput
 from cofio.ingest import ingest
-from cofio.line import Call, Line, in_line
 from cofio.query import recall
 from cofio.records import MeetingInput, Question
-from cofio.runtime import Runtime, open_runtime
+from cofio.runtime import open_runtime
 
 CHROMA: Final = "Chroma"
 TXTAI: Final = "txtai hybrid"
 BULK: Final = "encoding alone"
 
-Batch = Sequence[tuple[MeetingInput, Sequence[Said]]]
-
 
 async def measure(bench: Bench) -> Findings:
-    """Batches of meetings into cofio and into each peer; and the same utterances merely encoded."""
+    """Meeting after meeting into cofio and into each peer; and the same utterances merely encoded."""
     findings = Findings()
     source = read_source(bench.data)
     chosen: list[tuple[MeetingInput, list[Said]]] = []
@@ -43,18 +38,15 @@ async def measure(bench: Bench) -> Findings:
     if len(chosen) < 2:
         raise InvalidInput(f"{bench.data} holds fewer than two meetings", field="data")
     warming, *measured = chosen
-
-    def batch(i: int) -> Batch:
-        """The meetings of round i, each time for another project: nothing of it is known."""
-        meetings = measured if i >= 0 else [warming]
-        return [(replace(meeting, project=f"round {i}"), said) for meeting, said in meetings]
-
+    order = [*measured, warming]  # round −1 is the last
     encoder = OnnxEncoder.open(bench.settings.model_dir, precision=bench.settings.precision, threads=1)
     with tempfile.TemporaryDirectory() as place:
         async with open_runtime(settings_for(bench.settings, Path(place) / "cofio")) as runtime:
             contenders = [
-                Contender(name=OURS, call=lambda i: _remembered(runtime, batch(i))),
-                Contender(name=BULK, call=lambda i: _encoded(encoder, batch(i))),
+                Contender(name=OURS, call=lambda i: ingest(runtime, order[i][0])),
+                Contender(
+                    name=BULK, call=lambda i: encoder.encode([said.encoded_text for said in order[i][1]])
+                ),
             ]
             others: dict[str, Any] = {}
             if bench.peers:
@@ -62,16 +54,16 @@ async def measure(bench: Bench) -> Findings:
                 model = peers.load("encoders").model_folder(bench.settings.model_dir, bench.cache)
                 others = {CHROMA: module.Chroma(Path(place) / "chroma", model), TXTAI: module.Txtai(model)}
                 contenders += [
-                    Contender(name=name, call=_adding(other, batch)) for name, other in others.items()
+                    Contender(name=name, call=_adding(other, order)) for name, other in others.items()
                 ]
             else:
                 findings.left_out += [CHROMA, TXTAI]
-            seconds = await interleave(contenders, rounds=bench.effort.batches, warm_up=1)
-            findings.add_times("batch", seconds, of="total")
+            seconds = await interleave(contenders, rounds=len(measured), warm_up=1)
+            findings.add_times("meeting", seconds, of="total")
             count = sum(len(said) for _, said in measured)
             for name, values in seconds.items():
                 findings.figures[f"rate: {name}"] = Figure(
-                    value=count * values.size / float(values.sum()), unit="utterances/s"
+                    value=count / float(values.sum()), unit="utterances/s"
                 )
             findings.figures["share of the encoder's own speed"] = Figure(
                 value=float(seconds[BULK].sum() / seconds[OURS].sum())
@@ -87,41 +79,24 @@ async def measure(bench: Bench) -> Findings:
             others[TXTAI].close()
     findings.settings |= {
         "source": source.name,
-        "batches": bench.effort.batches,
-        "meetings of a batch": len(measured),
-        "utterances of a batch": count,
+        "meetings": len(measured),
+        "utterances": count,
         "utterances of a meeting, median": float(np.median([len(said) for _, said in measured])),
         "threads": 1,
     }
     findings.notes.append(
-        "A batch is remembered as `POST /ingest` does one of several meetings, the next encoded while the one before is stored. cofio begins with the "
-        "transcripts and ends when graph and index hold the meetings; Chroma and txtai are given the utterances that the "
-        "parser found, meeting after meeting, without speakers' features, segments or concepts. All three write to "
+        "cofio begins with the transcript and ends when graph and index hold the meeting; Chroma and txtai are given "
+        "the utterances that the parser found, without speakers' features, segments or concepts. All three write to "
         "disk except txtai, which keeps its index in memory until it is saved. One thread encodes in each; cofio's "
-        "other work has the second core, and its vector index is a process of its own."
+        "database and vector index have a thread and a process of their own."
     )
     return findings
 
 
-async def _remembered(runtime: Runtime, batch: Batch) -> None:
-    async def remember(meeting: MeetingInput, line: Line) -> None:
-        await ingest(runtime, meeting, line=line)
-
-    async def calls() -> AsyncIterator[Call]:
-        for meeting, _ in batch:
-            yield partial(remember, meeting)
-
-    await in_line(calls())
-
-
-def _encoded(encoder: OnnxEncoder, batch: Batch) -> None:
-    for _, said in batch:
-        encoder.encode([one.encoded_text for one in said])
-
-
-def _adding(other: Any, batch: Callable[[int], Batch]) -> Callable[[int], object]:
+def _adding(other: Any, order: list[tuple[MeetingInput, list[Said]]]) -> Callable[[int], object]:
     def add(i: int) -> None:
-        for number, (_, said) in enumerate(batch(i)):
-            other.add([f"{i}-{number}-{j}" for j in range(len(said))], [one.encoded_text for one in said])
+        said = order[i][1]
+        number = i % len(order)
+        other.add([f"{number}-{j}" for j in range(len(said))], [one.encoded_text for one in said])
 
     return add

@@ -158,8 +158,8 @@ GOALS: Final = (
         must=0.98,
         unit="",
     ),
-    Goal(what="ingest, by Chroma's time", found=ratio("ingest", "batch: Chroma"), must=10),
-    Goal(what="ingest, by txtai's time", found=ratio("ingest", "batch: txtai hybrid"), must=10),
+    Goal(what="ingest, by Chroma's time", found=ratio("ingest", "meeting: Chroma"), must=10),
+    Goal(what="ingest, by txtai's time", found=ratio("ingest", "meeting: txtai hybrid"), must=10),
     Goal(
         what="ingest, as a share of the encoder's own speed",
         found=figure("ingest", "share of the encoder's own speed"),

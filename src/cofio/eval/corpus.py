@@ -8,7 +8,6 @@ import shutil
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from itertools import accumulate
@@ -22,7 +21,6 @@ from rich.console import Console
 from cofio.data_dir import LOCK_NAME
 from cofio.eval.datasets import Dataset, LabelledMeeting, TurnKey
 from cofio.ingest import ingest
-from cofio.line import Call, Line, in_line
 from cofio.memories import named_id
 from cofio.records import Filters, MeetingInput
 from cofio.runtime import Runtime, open_runtime
@@ -128,17 +126,10 @@ async def _ingest_all(dataset: Dataset, runtime: Runtime, console: Console) -> N
             encoded += texts
             progress.update(task, encoded=encoded)
 
-        async def ingest_one(number: int, meeting: LabelledMeeting, line: Line) -> None:
+        for number, meeting in enumerate(dataset.meetings, 1):
             if any(turn.text.strip() for turn in meeting.turns):
-                settle = number % 200 == 0
-                await ingest(runtime, meeting_input(meeting), on_encoded=count, settle=settle, line=line)
+                await ingest(runtime, meeting_input(meeting), on_encoded=count, settle=number % 200 == 0)
             progress.advance(task)
-
-        async def calls() -> AsyncIterator[Call]:
-            for number, meeting in enumerate(dataset.meetings, 1):
-                yield partial(ingest_one, number, meeting)
-
-        await in_line(calls())
         await runtime.settle()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -97,12 +97,10 @@ async def start_operation(database: Database, operation_id: str) -> Origin:
     return Origin(request_id=row["request_id"], trace=row["trace"]) if row is not None else Origin()
 
 
-async def waiting_meetings(database: Database, operation_id: str) -> AsyncIterator[PendingMeeting]:
-    """The meetings of the operation that are still to be ingested, in their order, each read when it is its turn."""
-    after = -1
-    while rows := await database.rows(queries.next_pending_meeting, operation_id=operation_id, after=after):
-        after = rows[0]["position"]
-        yield PendingMeeting(position=after, payload=rows[0]["payload"].encode())
+async def next_meeting(database: Database, operation_id: str) -> PendingMeeting | None:
+    """The first meeting of the operation that is still to be ingested, None if there is none."""
+    rows = await database.rows(queries.next_pending_meeting, operation_id=operation_id)
+    return PendingMeeting(position=rows[0]["position"], payload=rows[0]["payload"].encode()) if rows else None
 
 
 def is_pending(connection: sqlite3.Connection, operation_id: str, position: int) -> bool:

@@ -34,7 +34,7 @@ WHERE finished_at IS NULL AND status = 'pending';
 
 -- name: next_pending_meeting
 SELECT position, payload FROM operation_meetings
-WHERE operation_id = :operation_id AND status = 'pending' AND position > :after ORDER BY position LIMIT 1;
+WHERE operation_id = :operation_id AND status = 'pending' ORDER BY position LIMIT 1;
 
 -- name: is_pending$
 SELECT EXISTS (
