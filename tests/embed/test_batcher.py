@@ -134,7 +134,8 @@ async def test_imports_take_turns() -> None:
     long = asyncio.create_task(batcher.encode([f"long {i}" for i in range(5 * size)], urgent=False))
     await _begun(encoder)
     short = asyncio.create_task(batcher.encode(["short"], urgent=False))
-    await asyncio.sleep(0)
+    while not batcher.pending_imports:  # all of the other's pieces are taken
+        await asyncio.sleep(0.001)
     encoder.gate.release(10)
     await asyncio.gather(long, short)
     assert ["short"] in encoder.calls[1:3]
