@@ -68,10 +68,10 @@ CONCEPT_LABEL: Final = 0.5
 # A concept that the question does not name is shown if its centroid is at least this near; below, it is noise.
 CONCEPT_COSINE: Final = 0.35
 
-# confidence = sigmoid(c · signals), the form of lab 2 §4a; decision 15 and scripts/fit_confidence.py.
+# confidence = sigmoid(c · signals), the form of lab 2 §4a, fitted by scripts/fit_confidence.py (decision 15).
 CONFIDENCE: Final = (-6.13, 7.26, 4.55, 1.53, 1.16)
-# The same for a question that names one speaker, whom another may have been put for (lab 2 §4b).
-SUPPORT: Final = (-0.73, 0.16, 2.62, 0.48, 1.03)
+# Support for a question that names one speaker: catches swapped speakers (lab 2 §4b).
+SUPPORT: Final = (-3.01, 5.21, 2.26, -0.78, 3.31)
 SUPPORT_SHARPNESS: Final = 15.0
 AGREEMENT_DEPTH: Final = 10
 SUPPORT_DEPTH: Final = 5
@@ -217,24 +217,21 @@ def rank_concepts(
 def confidence(evidence: Evidence, graph: MemoryGraph, cue: Cue, u: Float32s) -> float:
     """The probability that this memory holds an answer at all, in [0, 1] (DESIGN §3 point 11).
 
-    `u` is U without the speaker's prior (`unsteered`). A question that names one speaker is also judged by how well
-    what that speaker said fits it; where that is nothing, the result is the geometric mean with ½.
+    `u` is U without the speaker's prior (`unsteered`). A question that names one speaker is also tested for support by
+    what that speaker said, unless nobody else said any of what is found: the result is the geometric mean of the two.
     """
     if evidence.rows.size == 0:
         return 0.0
-    held = float(np.dot(CONFIDENCE, held_signals(evidence, graph)))
-    named = graph.speakers[evidence.rows] == cue.person
-    if cue.person is None or named.all():
-        return _sigmoid(held)
-    if not named.any():
-        return math.sqrt(_sigmoid(held) / 2)
-    return _sigmoid(float(np.dot(SUPPORT, support_signals(evidence, graph, cue.person, u, held))))
+    held = _sigmoid(float(np.dot(CONFIDENCE, held_signals(evidence, graph))))
+    if cue.person is None or (graph.speakers[evidence.rows] == cue.person).all():
+        return held
+    return math.sqrt(held * support(evidence, graph, cue.person, u))
 
 
 def held_signals(evidence: Evidence, graph: MemoryGraph) -> tuple[float, float, float, float, float]:
     """1, and what tells that an answer is held: the best cosine, the best spread of terms as a share of what the
     question could reach, the share of its terms that are known, and that of the ten best by terms and by context
-    that are the same; each in [0, 1]. `evidence` holds a row.
+    that are the same. `evidence` holds a row.
     """
     spoken = evidence.turn >= 0
     nearest = float(evidence.cosine.max())
@@ -248,25 +245,27 @@ def held_signals(evidence: Evidence, graph: MemoryGraph) -> tuple[float, float, 
     return 1.0, nearest, terms, known, len(top[0] & top[1]) / AGREEMENT_DEPTH
 
 
-def support_signals(
-    evidence: Evidence, graph: MemoryGraph, person: int, u: Float32s, held: float
-) -> tuple[float, float, float, float, float]:
-    """1, `held` in log-odds, and what tells that the answer is of this speaker, who said some of what is found.
+def support(evidence: Evidence, graph: MemoryGraph, person: int, u: Float32s) -> float:
+    """How well what is found fits the one speaker that the question names, in [0, 1] (lab 2 §4b); ½ if none of it is
+    that speaker's.
 
-    How much better that speaker's turns are than others' on the soft average of U, so that it does not matter how
-    many take part; the same of the best turn that is consistent with the speaker and the best that is not; and how
-    many of the five best are. Consistent is a turn in which the speaker speaks of himself or herself, or one of
-    another who addresses or mentions the speaker; inconsistent is another speaking of himself (lab 2 §4b).
+    Consistent is a turn of the named speaker that speaks of himself or addresses nobody, or one of another that
+    addresses somebody or mentions the speaker; inconsistent is another speaker speaking of himself. The soft difference is
+    of means over turns, so that it does not fall with the number of people who take part.
     """
     rows = evidence.rows
     named = graph.speakers[rows] == person
+    if not named.any():
+        return 0.5
     about = named | graph.second_person[rows] | _mentions(graph, rows, person)
     consistent = (named & (graph.first_person[rows] | ~graph.second_person[rows])) | (~named & about)
     inconsistent = ~named & graph.first_person[rows] & ~about
+    h = unit_range(hybrid(evidence))
     soft = (_log_mean(u[named]) - _log_mean(u[~named])) / SUPPORT_SHARPNESS
-    margin = float(u[consistent].max(initial=0.0)) - float(u[inconsistent].max(initial=0.0))
+    margin_h = _margin(h, consistent, inconsistent)
+    margin_u = _margin(u, consistent, inconsistent)
     top = best(graph, rows, u, SUPPORT_DEPTH)
-    return 1.0, held, soft, margin, float(consistent[top].mean())
+    return _sigmoid(float(np.dot(SUPPORT, (1.0, soft, margin_h, margin_u, consistent[top].mean()))))
 
 
 def _told_prior(graph: MemoryGraph, cue: Cue, weights: Weights) -> Float32s:
@@ -295,6 +294,10 @@ def _mentions(graph: MemoryGraph, rows: Int32s, person: int) -> Bools:
     said = np.zeros((1, rows.size), np.bool_)
     kernels.says(np.array([term], np.int32), rows, graph.said_end, graph.said_terms, said)
     return np.asarray(said[0])
+
+
+def _margin(score: Float32s, consistent: Bools, inconsistent: Bools) -> float:
+    return float(score[consistent].max(initial=0.0)) - float(score[inconsistent].max(initial=0.0))
 
 
 def _log_mean(values: Float32s) -> float:

@@ -142,6 +142,32 @@ async def test_imports_take_turns() -> None:
     await batcher.aclose()
 
 
+async def test_imports_go_on_in_turn_after_a_question() -> None:
+    encoder = _Gated()
+    batcher = _batcher(encoder)
+    first = asyncio.create_task(batcher.encode(["first"], urgent=True))
+    await _begun(encoder)
+    size = HashEncoder.piece_texts
+    imports = [
+        asyncio.create_task(batcher.encode([f"{name} {i}" for i in range(3 * size)], urgent=False))
+        for name in ("one", "other")
+    ]
+    while batcher.pending_imports < 6 * size:
+        await asyncio.sleep(0.001)
+    encoder.gate.release()
+    while len(encoder.calls) < 2:  # a piece of the import that came first, with five behind it
+        await asyncio.sleep(0.001)
+    question = asyncio.create_task(batcher.encode(["question"], urgent=True))
+    await asyncio.sleep(0)
+    encoder.gate.release(10)
+    await asyncio.gather(first, question, *imports)
+    assert encoder.calls[2] == ["question"]
+    of = [call[0].split()[0] for call in (encoder.calls[1], *encoder.calls[3:])]
+    assert sorted(of[:2]) == ["one", "other"]
+    assert of == of[:2] * 3
+    await batcher.aclose()
+
+
 async def test_questions_without_end_do_not_stop_an_import() -> None:
     encoder = _Gated()
     batcher = _batcher(encoder)

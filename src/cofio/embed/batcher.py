@@ -205,6 +205,8 @@ class Batcher:
 
     def _take(self) -> list[list[_Job]]:
         """The next calls: one of a worker's share of the questions that wait, or some of a piece of an import each."""
+        while self._urgent and self._urgent[0].done.done():  # whoever asked has left
+            self._urgent.popleft()
         if self._imports and (not _waiting(self._urgent) or self._passed >= PASSES):
             self._passed = 0
             pieces: list[list[_Job]] = []
@@ -225,10 +227,10 @@ class Batcher:
         return [jobs] if jobs else []
 
     def _put_back(self, job: _Job) -> None:
-        """The piece of an import is the next of its call again."""
+        """The piece of an import is the next of its call again, and its call the first in line."""
         job.lane.appendleft(job)
-        if not any(lane is job.lane for lane in self._imports):
-            self._imports.append(job.lane)
+        others = [lane for lane in self._imports if lane is not job.lane]
+        self._imports = deque((job.lane, *others))
 
     def _next_piece(self) -> _Job | None:
         """The next piece of the import whose turn it is; the import is the last in line then."""

@@ -110,7 +110,7 @@ class Database:
         """
         try:
             database = await asyncio.to_thread(cls._open, path, backups)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, PermissionError) as error:
             raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
         # Whoever was killed after a deletion may have left what it removed in the log.
         await database.scrub()
