@@ -19,11 +19,12 @@ from in_process import client
 from ports import free_port
 from prometheus_client import REGISTRY
 
+from cofio import search
 from cofio.embed.onnx import OnnxEncoder, TextEncoder
 from cofio.errors import EncoderUnavailable, VectorStoreUnavailable
 from cofio.graph import nearest
 from cofio.graph.ids import written
-from cofio.graph.nearest import nearest_rows
+from cofio.graph.nearest import nearest_nodes
 from cofio.graph.scope import scope
 from cofio.http.query import DEGRADED_HEADER
 from cofio.ingest import ingest
@@ -98,12 +99,19 @@ def found(answer: httpx.Response) -> Any:
     return body
 
 
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index is asked as in a memory of more than is compared, which takes minutes to make."""
+    monkeypatch.setattr(search, "comparable", lambda *_: False)
+
+
 async def until_whole(runtime: Runtime) -> None:
     async with asyncio.timeout(60):
         while runtime.breaker.reason is not None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.usefixtures("large")
 async def test_a_hanging_engine_is_done_without_and_replaced(tmp_path: Path) -> None:
     async with opened(tmp_path, max_search_wait_s=0.3, vector_timeout_s=1.5) as (runtime, asked):
         for i in range(12):
@@ -170,6 +178,7 @@ async def test_a_hanging_engine_is_done_without_and_replaced(tmp_path: Path) -> 
         assert "cofio_index_breaker_open 0.0" in (await asked.get("/metrics")).text
 
 
+@pytest.mark.usefixtures("large")
 async def test_questions_are_answered_while_the_engine_is_killed_again_and_again(tmp_path: Path) -> None:
     async with opened(tmp_path) as (runtime, asked):
         for i in range(6):
@@ -206,6 +215,7 @@ async def test_questions_are_answered_while_the_engine_is_killed_again_and_again
         assert (await doctor(runtime, repair=False)).problems == ()
 
 
+@pytest.mark.usefixtures("large")
 async def test_a_service_starts_and_works_without_its_vector_server(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     async with opened(tmp_path, qdrant_url=url, vector_timeout_s=1) as (runtime, asked):
@@ -232,6 +242,7 @@ async def test_health_and_metrics_do_not_keep_questions_waiting_for_an_index(tmp
         await until_whole(runtime)
 
 
+@pytest.mark.usefixtures("large")
 async def test_an_index_that_takes_in_too_slowly_is_done_without_until_it_has(tmp_path: Path) -> None:
     async with opened(tmp_path) as (runtime, _):
         await ingest(runtime, meeting(0), settle=False)
@@ -258,7 +269,7 @@ async def test_the_graph_finds_what_the_index_finds(tmp_path: Path) -> None:
             found = await runtime.index.search(vector, {Level.EPISODE: 15}, in_pseudonyms(filters))
             hits = found[Level.EPISODE]
             assert bool(hits) == some
-            rows, scores = nearest_rows(graph, scope(graph, filters), vector, 15)
+            rows, scores = nearest_nodes(graph, scope(graph, filters), Level.EPISODE, vector, 15)
             # Fixed-point vectors are a ten-thousandth off, so that equals may change places.
             assert scores.tolist() == pytest.approx([hit.score for hit in hits], abs=2e-4)
             if len(hits) < 15:
@@ -272,9 +283,11 @@ async def test_a_large_memory_is_compared_where_it_is_nearest(
         for i in range(10):
             await ingest(runtime, meeting(i))
         # Two meetings: a memory of more episodes than the real bound takes minutes to make.
-        monkeypatch.setattr(nearest, "COMPARED_ROWS", 8)
+        monkeypatch.setattr(nearest, "MOST_COMPARED", 8)
         graph = runtime.live.current
-        rows, _scores = nearest_rows(graph, scope(graph, Filters()), _vector("gasket supplier"), 50)
+        rows, _scores = nearest_nodes(
+            graph, scope(graph, Filters()), Level.EPISODE, _vector("gasket supplier"), 50
+        )
         titles = {graph.heads[number].title for number in graph.meeting_of_row[rows].tolist()}
         assert titles == {"Sync 2", "Sync 7"}
 

@@ -1,11 +1,10 @@
-"""Episodes are compared in the graph unless they are too many; the index finds the rest, and what it cannot find is missing."""
+"""What is nearest is compared in the graph unless it is too much; then the index finds it, and what it cannot find is missing."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,14 +22,12 @@ from cofio.records import (
     VECTOR_DIMENSIONS,
     Filters,
     Float32s,
-    Int32s,
     Level,
     MeetingInput,
-    Missing,
     Question,
 )
 from cofio.runtime import Runtime, open_runtime
-from cofio.search import WITHOUT_INDEX, Hits, searching
+from cofio.search import WITHOUT_INDEX, Search, search
 from cofio.settings import Settings
 
 SUBJECTS: Final = ("kiln", "harbour crane", "night shift", "gasket supplier")
@@ -56,68 +53,56 @@ def _vector(text: str) -> Float32s:
     return vector
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    rows: Int32s
-    hits: Hits | None
-    missing: tuple[Missing, ...]
-
-
-async def _search(runtime: Runtime, filters: Filters) -> Found:
+async def _search(runtime: Runtime, filters: Filters) -> Search:
     graph, vector = runtime.live.current, _vector("the kiln costs")
-    async with searching(runtime, graph, scope(graph, filters), filters, vector, EVERYWHERE) as search:
-        rows = await asyncio.to_thread(search.rows)
-        hits = await asyncio.wrap_future(search.found)
-        return Found(rows=rows, hits=hits, missing=search.missing)
+    return await search(runtime, graph, scope(graph, filters), filters, vector, EVERYWHERE)
 
 
-def _ids(runtime: Runtime, found: Found) -> list[str]:
-    return written(runtime.live.current.ids[found.rows])
+def _ids(found: Search, level: Level) -> list[str]:
+    return written(found.graph.ids_of(found.nodes(level)))
 
 
 @pytest.mark.parametrize(
     ("filters", "episodes"), [(Filters(), 6), (Filters(project=("p1",)), 6), (Filters(speaker=("Ben",)), 4)]
 )
-async def test_graph_and_index_find_the_same_episodes(
+async def test_graph_and_index_find_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: Filters, episodes: int
 ) -> None:
     async with open_runtime(Settings(data_dir=tmp_path), HashEncoder()) as runtime:
         await _filled(runtime)
         compared = await _search(runtime, filters)
-        assert compared.rows.size == episodes
-        monkeypatch.setattr(nearest, "COMPARED_ROWS", 3)  # too many for the graph
+        assert not compared.hits
+        assert compared.nodes(Level.EPISODE).size == episodes
+        nearest_ids = {level: _ids(compared, level) for level in Level}
+        monkeypatch.setattr(nearest, "MOST_COMPARED", 2)  # too many for the graph
         asked = await _search(runtime, filters)
-        assert _ids(runtime, asked) == _ids(runtime, compared)
+        # Which concepts pass a filter on meetings or speakers, the index cannot tell.
+        assert set(asked.hits) == set(Level) - ({Level.CONCEPT} if filters.narrow else set())
+        assert {level: _ids(asked, level) for level in Level} == nearest_ids
         assert asked.missing == compared.missing == ()
-        assert asked.hits is not None
-        assert compared.hits is not None
-        assert set(compared.hits) == {Level.CONTEXT, Level.CONCEPT}
-        assert {level: asked.hits[level] for level in compared.hits} == compared.hits
 
 
-async def test_without_the_index_episodes_are_found_and_the_rest_is_missing(
+async def test_only_what_is_too_much_to_compare_needs_the_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(data_dir=tmp_path, max_search_wait_s=0.2)
     async with open_runtime(settings, HashEncoder()) as runtime:
         await _filled(runtime)
-        whole = await _search(runtime, Filters())
+        found = await _search(runtime, Filters())
+        whole = {level: _ids(found, level) for level in Level}
         assert runtime.index.process_id is not None
         os.kill(runtime.index.process_id, signal.SIGSTOP)
         try:
             found = await _search(runtime, Filters())
-            assert _ids(runtime, found) == _ids(runtime, whole)
-            assert (found.hits, found.missing) == (None, (WITHOUT_INDEX,))
-            # A question of one speaker has no concepts to find: nothing of its answer is missing.
-            answer = await recall(
-                runtime, Question(query="the kiln costs", filters=Filters(speaker=("Ben",)))
-            )
+            assert {level: _ids(found, level) for level in Level} == whole
+            assert found.missing == ()
+            answer = await recall(runtime, Question(query="the kiln costs"))
             assert not answer.degraded
-            assert answer.direct_results["L2"]
+            assert answer.direct_results["L0"]
             # Of a memory that is too large to compare, what is nearest by its meetings is found.
-            monkeypatch.setattr(nearest, "COMPARED_ROWS", 3)
+            monkeypatch.setattr(nearest, "MOST_COMPARED", 3)
             found = await _search(runtime, Filters())
-            meetings = runtime.live.current.meeting_of_row[found.rows]
+            meetings = runtime.live.current.meeting_of_row[found.nodes(Level.EPISODE)]
             assert {runtime.live.current.heads[m].title for m in meetings.tolist()} == {"kiln"}
             assert found.missing == (WITHOUT_INDEX,)
         finally:
@@ -134,7 +119,7 @@ async def test_a_memory_is_found_before_the_index_has_it(tmp_path: Path) -> None
             async with asyncio.timeout(20):
                 await runtime.live.catch_up()
             found = await _search(runtime, Filters())
-            assert found.rows.size == 1
+            assert found.nodes(Level.EPISODE).size == 1
         finally:
             os.kill(runtime.index.process_id, signal.SIGCONT)
 
@@ -145,6 +130,7 @@ async def test_leaving_waits_for_a_question_that_waits_for_the_index(
 ) -> None:
     async with open_runtime(Settings(data_dir=tmp_path), HashEncoder()) as runtime:
         await _filled(runtime)
+        monkeypatch.setattr(nearest, "MOST_COMPARED", 3)
         find = runtime.index.search
 
         async def slowly(*given: Any) -> Any:
@@ -158,9 +144,12 @@ async def test_leaving_waits_for_a_question_that_waits_for_the_index(
     assert answer.direct_results["L2"]
 
 
-async def test_the_wait_for_the_index_is_told_as_search(tmp_path: Path) -> None:
+async def test_the_wait_for_the_index_is_told_as_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_runtime(Settings(data_dir=tmp_path, max_search_wait_s=0.5), HashEncoder()) as runtime:
         await _filled(runtime)
+        monkeypatch.setattr(nearest, "MOST_COMPARED", 3)
         assert runtime.index.process_id is not None
         os.kill(runtime.index.process_id, signal.SIGSTOP)
         try:

@@ -50,17 +50,6 @@ def test_a_stage_entered_twice_adds_up_and_an_error_passes() -> None:
     assert stages.ms["parse"] >= 2.0
 
 
-def test_a_stage_inside_another_is_not_counted_there() -> None:
-    stages = Stages("query")
-    with stages("activate"):
-        with stages("search"):
-            time.sleep(0.05)
-        with stages("search"):
-            time.sleep(0.05)
-    assert stages.ms["search"] >= 100.0
-    assert stages.ms["activate"] < 50.0
-
-
 def test_the_parts_of_a_stage_are_observed_as_one() -> None:
     counted, seconds = (
         sample(f"cofio_query_stage_seconds_{kind}", stage="search") for kind in ("count", "sum")

@@ -82,7 +82,14 @@ def test_the_graph_takes_no_bad_concept(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("vectors", 0), ("norm_m", np.nan), ("meeting_totals", np.nan), ("gain", np.nan)]
+    ("column", "value"),
+    [
+        ("vectors", 0),
+        ("context_vectors", 0),
+        ("norm_m", np.nan),
+        ("meeting_totals", np.nan),
+        ("gain", np.nan),
+    ],
 )
 def test_a_snapshot_with_a_bad_number_is_not_read(tmp_path: Path, column: str, value: float) -> None:
     ledger = Ledger()

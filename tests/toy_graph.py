@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cofio.graph.blocks import ContextRow, EpisodeRow, Lexicons, MeetingBlock, MeetingHead, build_block
-from cofio.graph.ledger import Ledger
-from cofio.records import VECTOR_DIMENSIONS, Float32s, MemoryType
+from cofio.graph.ledger import ConceptRow, Ledger
+from cofio.records import VECTOR_DIMENSIONS, ConceptKind, Float32s, MemoryType
 
 WORDS = [
     "kiln",
@@ -61,13 +61,25 @@ def meeting(key: int, size: int, lexicons: Lexicons) -> MeetingBlock:
     ]
     half = size // 2
     contexts = [
-        ContextRow(memory_id=_id("context", key, i), first=a, last=b)
-        for i, (a, b) in enumerate(((0, half), (half, size)))
+        ContextRow(memory_id=_id("context", key, i), first=a, last=b, vector=vector.tobytes())
+        for i, ((a, b), vector) in enumerate(zip(((0, half), (half, size)), vectors(rng, 2), strict=True))
     ]
     head = MeetingHead(
         key=key, meeting_id=meeting_id(key), title=f"Meeting {key}", project="p", series=None, day=0
     )
     return build_block(head, episodes, contexts, _answers(key, size), lexicons)
+
+
+def concept(number: int, kind: ConceptKind, mentions: Sequence[tuple[int, int]]) -> ConceptRow:
+    """A concept of the meetings' project, always with the same vector for its number."""
+    return ConceptRow(
+        memory_id=_id("concept", number, 0),
+        project="p",
+        label=f"concept {number}",
+        kind=kind,
+        mentions=tuple(mentions),
+        vector=vectors(np.random.default_rng(9000 + number), 1)[0].tobytes(),
+    )
 
 
 def toy_ledger() -> Ledger:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +11,7 @@ import numpy as np
 
 from cofio import rank
 from cofio.cue import Cue
-from cofio.graph import kernels
-from cofio.graph.best import best, best_ids
+from cofio.graph.best import best
 from cofio.graph.bridges import LIMIT as BRIDGES
 from cofio.graph.bridges import Candidates, Link, find_bridges
 from cofio.graph.csr import MemoryGraph
@@ -21,7 +19,6 @@ from cofio.graph.documents import spread_through_names
 from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import SEEDS, Evidence, LexicalSeeds, Wake, gather, lexical_seeds, wake
 from cofio.records import Bools, Filters, Float32s, Int32s, Int64s, Level, Question, value
-from cofio.store.vectors import Hit
 
 # A direct hit starts with its share of the best score; what only matched the question by itself, below the
 # direct hits, starts with this much less, so that a way through a direct hit is preferred as its path.
@@ -76,15 +73,13 @@ class Outside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nearest:
-    """What is nearest to a question's vector: rows in its scope, and `outside` of it if there is an outside.
-
-    `concepts` waits for the hits of the vector index, which is still searching, and returns them; None where they are to
-    be found in the graph.
+    """What is nearest to a question's vector: rows and numbers of concepts in its scope, and the rows `outside` of it if
+    there is an outside.
     """
 
     rows: Int32s
     outside: Int32s
-    concepts: Callable[[], Sequence[Hit] | None]
+    concepts: Int32s
 
 
 def outside_of(graph: MemoryGraph, bounds: Scope, question: Question) -> Outside | None:
@@ -125,7 +120,7 @@ def find(
     order = best(graph, evidence.rows, u, question.limit_per_level + question.max_activations + BRIDGES)
     turn_score = rank.turn_scores(evidence, spreading=spreading)
     direct = {
-        Level.CONCEPT: _best_concepts(graph, bounds, cue, vector, nearest.concepts(), question),
+        Level.CONCEPT: _best_concepts(graph, bounds, cue, vector, nearest.concepts, question),
         Level.CONTEXT: _best_contexts(graph, evidence, cue, turn_score, question),
         Level.EPISODE: tuple((int(evidence.rows[i]), float(u[i])) for i in order[: question.limit_per_level]),
     }
@@ -207,38 +202,16 @@ def _best_concepts(
     bounds: Scope,
     cue: Cue,
     vector: Float32s,
-    hits: Sequence[Hit] | None,
+    near: Int32s,
     question: Question,
 ) -> tuple[tuple[int, float], ...]:
-    """The concepts in `bounds` that the question names or comes near to; `hits` is None where the index cannot tell."""
-    if hits is None:
-        near = _nearest_concepts(graph, bounds, vector, question)
-    else:
-        found = (graph.concept_of_memory.get(hit.memory_id, -1) for hit in hits)
-        near = [number for number in found if 0 <= number < graph.concept_alive.size]
-    numbers, scores = rank.rank_concepts(graph, cue, vector, near)
+    """The concepts in `bounds` that the question names or comes `near` to."""
+    numbers, scores = rank.rank_concepts(graph, cue, vector, near.tolist())
     base = graph.first_concept
     allowed = bounds.mentions(graph, numbers)
     numbers, scores = numbers[allowed], scores[allowed]
     order = best(graph, base + numbers, scores, question.limit_per_level)
     return tuple((base + int(numbers[i]), float(scores[i])) for i in order)
-
-
-def _nearest_concepts(graph: MemoryGraph, bounds: Scope, vector: Float32s, question: Question) -> list[int]:
-    """The concepts nearest to `vector` of those that are mentioned in `bounds`, by all their vectors.
-
-    A concept has no speaker: a filter on one leaves only those that the question names.
-    """
-    if question.filters.speaker:
-        return []
-    numbers = np.arange(graph.concept_alive.size, dtype=np.int32)
-    numbers = numbers[bounds.mentions(graph, numbers)]
-    scores = np.empty(numbers.size, np.float32)
-    kernels.dots_of_rows(vector, graph.concept_vectors, numbers, scores)
-    types = question.filters.memory_type
-    order = (int(number) for number in numbers[np.lexsort((numbers, -scores))])
-    of_type = (n for n in order if not types or graph.concepts[n].kind.memory_type in types)
-    return list(itertools.islice(of_type, CONCEPTS * question.limit_per_level))
 
 
 def _best_contexts(
@@ -248,8 +221,9 @@ def _best_contexts(
     numbers, scores = rank.rank_contexts(
         evidence, graph, cue, turn_score, spreading=question.enable_activation
     )
-    order = best_ids(graph.context_ids[numbers], scores, question.limit_per_level)
-    return tuple((graph.episodes + int(numbers[i]), float(scores[i])) for i in order)
+    nodes = graph.episodes + numbers
+    order = best(graph, nodes, scores, question.limit_per_level)
+    return tuple((int(nodes[i]), float(scores[i])) for i in order)
 
 
 def _turns_of(

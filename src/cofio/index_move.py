@@ -1,7 +1,7 @@
 """Moving the vector index from the embedded engine to a Qdrant server, and back.
 
-The truth stays where it is. The index at the new place is filled from it, compared with it, and asked the same
-questions as the one at the old place; only then is the old one emptied, and the store notes where its index is. So a
+The truth stays where it is. The index at the new place is filled from it, compared with it, and asked for what is nearest
+to the same questions as the one at the old place; only then is the old one emptied, and the store notes where its index is. So a
 move that is killed or fails has changed nothing for a service that goes on as before, and can be begun again.
 """
 
@@ -15,25 +15,29 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from cofio.cache import AnswerCache
+import numpy as np
+
 from cofio.data_dir import DATABASE_NAME, backup_dir, held
 from cofio.errors import InvalidInput, VectorStoreUnavailable
+from cofio.graph.csr import MemoryGraph
+from cofio.graph.nearest import nearest_nodes
+from cofio.graph.scope import scope
 from cofio.maintain import compare_index
-from cofio.query import recall
-from cofio.records import Answer, Filters, Level, Question
+from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Filters, Float32s, Level
 from cofio.runtime import Runtime, index_place, open_index
 from cofio.settings import Settings
 from cofio.store.audit import LOCAL, add_entry
 from cofio.store.breaker import Breaker
 from cofio.store.database import INDEX_PLACE, Database, queries
 from cofio.store.outbox import fill
+from cofio.store.pseudonyms import in_pseudonyms
 from cofio.store.recalled import shown_memories
 from cofio.store.vectors import VectorIndex
 
 # So many utterances, evenly over the store, are asked for: each alone, and once more with filters that it passes.
 SAMPLED: Final = 20
-LONGEST_QUESTION: Final = 1000
-# The answers of two large indexes differ by what their graphs of neighbours miss, at most so much (docs/benchmarks.md).
+NEAREST: Final = 10  # of each level
+# What two large indexes find differs by what their graphs of neighbours miss, at most so much (docs/benchmarks.md).
 SHARED: Final = 0.98
 
 
@@ -41,9 +45,9 @@ SHARED: Final = 0.98
 class Move:
     """What a move found. It took place if there are no `problems`; else everything is as it was before.
 
-    `memories` counts the new index by level. Of the `questions` asked before and after, `same` named the same memories;
+    `memories` counts the new index by level. Of the `questions` asked of both indexes, `same` named the same memories;
     of all the `named` memories, `shared` were named both times. `asked_before` is false where the old index did not
-    answer: then the graph's own vectors were asked, and the old index is not `emptied`.
+    answer: then the graph's own vectors were compared, and the old index is not `emptied`.
     """
 
     place: str
@@ -55,6 +59,19 @@ class Move:
     asked_before: bool
     emptied: bool
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A question of which both indexes find what is nearest."""
+
+    vector: Float32s  # (400,)
+    filters: Filters
+
+    @property
+    def limits(self) -> Mapping[Level, int]:
+        # Concepts belong to no meeting in an index, and contexts to no speaker.
+        return dict.fromkeys((Level.EPISODE,) if self.filters.narrow else Level, NEAREST)
 
 
 async def present_place(settings: Settings) -> str | None:
@@ -79,8 +96,13 @@ async def move_index(
     place = index_place(target)
     if place == index_place(runtime.settings):
         raise InvalidInput(f"The vector index is at {place} already. `cofio doctor` compares it.")
-    questions = await _questions(runtime.database)
-    before = [await recall(runtime, question) for question in questions]
+    questions = await _questions(runtime)
+    asked_before = True
+    try:
+        before = await _found(runtime.index, runtime.breaker, runtime.settings, questions)
+    except VectorStoreUnavailable:
+        asked_before = False
+        before = await asyncio.to_thread(_compared_in_graph, runtime.live.current, questions)
     index = await open_index(target)
     try:
         if not replace:
@@ -95,22 +117,14 @@ async def move_index(
             told(held_now, total)
 
         await fill(runtime.database, index, count)
-        moved = dataclasses.replace(
-            runtime,
-            settings=target,
-            index=index,
-            breaker=Breaker(),
-            cache=AnswerCache(entries=1, max_bytes=1, ttl_s=1),
-        )
-        after = [await recall(moved, question) for question in questions]
-        if any(answer.degraded for answer in after):
-            raise VectorStoreUnavailable(f"The vector index at {place} was filled, but answers too slowly.")
-        found = _compared(place, before, after, *await compare_index(runtime.database, index))
-        if found.problems:
-            return found
+        after = await _found(index, Breaker(), target, questions)
+        _, memories, differences = await compare_index(runtime.database, index)
+        move = _move(place, memories, before, after, differences, asked_before=asked_before)
+        if move.problems:
+            return move
         emptied = await _emptied(runtime.index)
-        await runtime.database.write(_note, place, found.memories)
-        return dataclasses.replace(found, emptied=emptied)
+        await runtime.database.write(_note, place, move.memories)
+        return dataclasses.replace(move, emptied=emptied)
     finally:
         await index.aclose()
 
@@ -138,15 +152,21 @@ def _note(connection: sqlite3.Connection, place: str, memories: Mapping[str, int
     add_entry(connection, actor=LOCAL, action="move-index", subject=place, details=memories)
 
 
-async def _questions(database: Database) -> list[Question]:
+async def _questions(runtime: Runtime) -> list[_Asked]:
     """What some utterances said, as questions: to everything, and to their own meeting, speaker and day."""
-    rows = await database.rows(queries.memory_ids_of_level, level=int(Level.EPISODE))
+    rows = await runtime.database.rows(queries.memory_ids_of_level, level=int(Level.EPISODE))
     ids = sorted(row["memory_id"] for row in rows)
     chosen = ids[:: max(1, len(ids) // SAMPLED)][:SAMPLED]
-    memories = await asyncio.to_thread(shown_memories, database, chosen)
+    memories = list((await asyncio.to_thread(shown_memories, runtime.database, chosen)).values())
+    if not memories:
+        return []
+    vectors = np.zeros((len(memories), VECTOR_DIMENSIONS), np.float32)
+    vectors[:, :SEMANTIC_DIMENSIONS] = await runtime.batcher.encode(
+        [memory.content for memory in memories], urgent=False
+    )
     questions = []
-    for memory in memories.values():
-        text, known = memory.content[:LONGEST_QUESTION], memory.metadata
+    for memory, vector in zip(memories, vectors, strict=True):
+        known = memory.metadata
         day = date.fromisoformat(known.date) if known.date else None
         own = Filters(
             meeting_id=(known.meeting_id,) if known.meeting_id else (),
@@ -154,19 +174,46 @@ async def _questions(database: Database) -> list[Question]:
             date_from=day,
             date_to=day,
         )
-        questions += [Question(query=text), Question(query=text, filters=own)]
+        questions += [_Asked(vector=vector, filters=Filters()), _Asked(vector=vector, filters=own)]
     return questions
 
 
-def _compared(
+async def _found(
+    index: VectorIndex, breaker: Breaker, settings: Settings, questions: Sequence[_Asked]
+) -> list[frozenset[str]]:
+    """The ids that an index finds nearest to each question; raises `VectorStoreUnavailable`."""
+    found = []
+    for asked in questions:
+        async with breaker.calling(settings.max_search_wait_s):
+            hits = await index.search(asked.vector, asked.limits, in_pseudonyms(asked.filters))
+        found.append(frozenset(hit.memory_id for of_level in hits.values() for hit in of_level))
+    return found
+
+
+def _compared_in_graph(graph: MemoryGraph, questions: Sequence[_Asked]) -> list[frozenset[str]]:
+    """The ids that are nearest to each question by the graph's own vectors."""
+    found = []
+    for asked in questions:
+        bounds = scope(graph, asked.filters)
+        nodes = [
+            node
+            for level, limit in asked.limits.items()
+            for node in nearest_nodes(graph, bounds, level, asked.vector, limit)[0].tolist()
+        ]
+        found.append(frozenset(graph.memory_ids(nodes).values()))
+    return found
+
+
+def _move(
     place: str,
-    before: Sequence[Answer],
-    after: Sequence[Answer],
-    truth: Mapping[str, int],
     memories: Mapping[str, int],
+    before: Sequence[frozenset[str]],
+    after: Sequence[frozenset[str]],
     differences: Sequence[str],
+    *,
+    asked_before: bool,
 ) -> Move:
-    pairs = [(_named(old), _named(new)) for old, new in zip(before, after, strict=True)]
+    pairs = list(zip(before, after, strict=True))
     named = sum(len(old | new) for old, new in pairs)
     shared = sum(len(old & new) for old, new in pairs)
     problems = list(differences)
@@ -181,16 +228,9 @@ def _compared(
         same=sum(old == new for old, new in pairs),
         named=named,
         shared=shared,
-        asked_before=not any(answer.degraded for answer in before),
+        asked_before=asked_before,
         emptied=False,
         problems=tuple(problems),
-    )
-
-
-def _named(answer: Answer) -> frozenset[str]:
-    direct = (memory for memories in answer.direct_results.values() for memory in memories)
-    return frozenset(
-        memory.memory_id for memory in (*direct, *answer.activated_memories, *answer.bridge_memories)
     )
 
 

@@ -35,9 +35,8 @@ from cofio.records import (
     Recalled,
 )
 from cofio.runtime import Runtime
-from cofio.search import searching
+from cofio.search import search
 from cofio.store.recalled import Shown, shown, stored_memories
-from cofio.store.vectors import Hit
 from cofio.telemetry.metrics import DEGRADED_ANSWERS, QUERY_SECONDS
 from cofio.telemetry.stages import Stages
 from cofio.telemetry.traces import annotate
@@ -118,41 +117,34 @@ async def _recall_in_place(
             run_in(runtime.recalls.threads, _by_words, graph, bounds, cue), _encoded(runtime, cue)
         )
     vector = _steered(np.zeros(SEMANTIC_DIMENSIONS, np.float32) if semantic is None else semantic, question)
-    async with contextlib.AsyncExitStack() as stack:
-        with stages("search", more=True):
-            limits = {} if semantic is None else _limits(question)
-            inside = await stack.enter_async_context(
-                searching(runtime, graph, bounds, question.filters, vector, limits)
+    with stages("search", more=True):
+        limits = {} if semantic is None else _limits(question)
+        inside = await search(runtime, graph, bounds, question.filters, vector, limits)
+        beyond = None
+        if outside is not None:
+            # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
+            limits = {} if semantic is None else {Level.EPISODE: OUTSIDE * SEEDS}
+            beyond = await search(runtime, graph, outside.bounds, outside.filters, vector, limits)
+
+    def answer() -> Answer:
+        # One thread does what is left: handing a question from thread to thread costs more than to fetch its memories.
+        with stages("search"):
+            nearest = Nearest(
+                rows=inside.nodes(Level.EPISODE),
+                outside=np.empty(0, np.int32) if beyond is None else beyond.nodes(Level.EPISODE),
+                concepts=inside.nodes(Level.CONCEPT) - graph.first_concept,
             )
-            beyond = None
-            if outside is not None:
-                # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
-                limits = {} if semantic is None else {Level.EPISODE: OUTSIDE * SEEDS}
-                beyond = await stack.enter_async_context(
-                    searching(runtime, graph, outside.bounds, outside.filters, vector, limits)
-                )
+        with stages("activate"):
+            findings, ids = _find(graph, bounds, outside, cue, lexical, vector, nearest, question)
+        with stages("fetch"):
+            stored = stored_memories(runtime.database, [ids[node] for node in findings.shown])
+        with stages("assemble"):
+            return _assemble(graph, question, features, findings, ids, stored)
 
-        def concepts() -> Sequence[Hit] | None:
-            with stages("search"):
-                return () if semantic is None else inside.hits(Level.CONCEPT)
-
-        def answer() -> tuple[Answer, tuple[Missing, ...]]:
-            # One thread does what is left: handing a question from thread to thread costs more than to fetch its memories.
-            with stages("search", more=True):
-                rows = inside.rows()
-                far = np.empty(0, np.int32) if beyond is None else beyond.rows()
-            nearest = Nearest(rows=rows, outside=far, concepts=concepts)
-            with stages("activate"):
-                findings, ids = _find(graph, bounds, outside, cue, lexical, vector, nearest, question)
-            with stages("fetch"):
-                stored = stored_memories(runtime.database, [ids[node] for node in findings.shown])
-            with stages("assemble"):
-                made = _assemble(graph, question, features, findings, ids, stored)
-            if semantic is None:
-                return made, (WITHOUT_ENCODER,)
-            return made, inside.missing or (() if beyond is None else beyond.missing)
-
-        return await run_in(runtime.recalls.threads, answer)
+    made = await run_in(runtime.recalls.threads, answer)
+    if semantic is None:
+        return made, (WITHOUT_ENCODER,)
+    return made, inside.missing or (() if beyond is None else beyond.missing)
 
 
 async def _encoded(runtime: Runtime, cue: Cue) -> Float32s | None:
@@ -187,11 +179,11 @@ def _steered(semantic: Float32s, question: Question) -> Float32s:
 
 
 def _limits(question: Question) -> Mapping[Level, int]:
-    # Contexts are ranked by their turns, wherever these were found: the index is not asked for them.
-    limits = {Level.EPISODE: max(SEEDS, question.limit_per_level)}
-    if not question.filters.narrow:
-        limits[Level.CONCEPT] = CONCEPTS * question.limit_per_level
-    return limits
+    # Contexts are ranked by their turns, wherever these were found: their own vectors are not asked.
+    return {
+        Level.EPISODE: max(SEEDS, question.limit_per_level),
+        Level.CONCEPT: CONCEPTS * question.limit_per_level,
+    }
 
 
 def _find(

@@ -22,7 +22,10 @@ class Recalls:
         """How many questions wait for a place."""
 
     async def aclose(self) -> None:
-        """The threads have ended; the loop goes on meanwhile, since they may wait for what it finds."""
+        """Every question that has its turn is answered, and the threads have ended."""
+        for _ in range(self.at_once):
+            await self._places.acquire()
+        # A question whose caller has left gives its place away while a thread still works for it.
         await asyncio.to_thread(self.threads.shutdown)
 
     @asynccontextmanager

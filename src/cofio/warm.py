@@ -12,7 +12,7 @@ from cofio.find import Nearest, find, outside_of
 from cofio.graph.blocks import ContextRow, EpisodeRow, MeetingHead, build_block
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.ledger import ConceptRow, Ledger
-from cofio.graph.nearest import nearest_rows
+from cofio.graph.nearest import nearest_nodes
 from cofio.graph.scope import scope
 from cofio.graph.spread import lexical_seeds
 from cofio.memorise import memorise
@@ -22,11 +22,11 @@ from cofio.records import (
     ConceptKind,
     Filters,
     Float32s,
+    Level,
     MeetingInput,
     MemoryType,
     Question,
 )
-from cofio.store.vectors import Hit
 from cofio.text.extract import episodes as extract_episodes
 from cofio.text.features import query_features
 from cofio.text.parse import parse_transcript
@@ -52,15 +52,13 @@ def _ask(graph: MemoryGraph, question: Question) -> None:
     outside, cue = outside_of(graph, bounds, question), read_cue(question.query, graph, bounds)
     query_features(cue.text)
     vector = _vector(1.0)
-    rows, _ = nearest_rows(graph, bounds, vector, 2)
+    rows, _ = nearest_nodes(graph, bounds, Level.EPISODE, vector, 2)
+    concepts, _ = nearest_nodes(graph, bounds, Level.CONCEPT, vector, 2)
     steered = vector.copy()
     steered[-1] = 1.0
-    nearest_rows(graph, bounds, steered, 2)
-    concepts = None
-    if not question.filters.narrow:
-        concepts = [Hit(memory_id=graph.memory_id(graph.first_concept), score=1.0)]
+    nearest_nodes(graph, bounds, Level.EPISODE, steered, 2)
     lexical = lexical_seeds(graph, bounds, cue.stems)
-    nearest = Nearest(rows=rows, outside=rows, concepts=lambda: concepts)
+    nearest = Nearest(rows=rows, outside=rows, concepts=concepts - graph.first_concept)
     find(graph, bounds, outside, cue, lexical, vector, nearest, question)
 
 
@@ -90,7 +88,10 @@ def _graph() -> MemoryGraph:
             for i, speaker in enumerate(SPEAKERS)
         ]
         context = ContextRow(
-            memory_id=f"00000000-0000-0001-{key:04}-000000000000", first=0, last=len(episodes)
+            memory_id=f"00000000-0000-0001-{key:04}-000000000000",
+            first=0,
+            last=len(episodes),
+            vector=_vector(1.0 + key).tobytes(),
         )
         head = MeetingHead(
             key=key, meeting_id=str(key), title=PROJECT, project=PROJECT, series=PROJECT, day=738_000 + key

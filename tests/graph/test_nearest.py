@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from toy_graph import SIZES, SPEAKERS, meeting, meeting_id, toy_ledger, vectors
+from toy_graph import SIZES, SPEAKERS, concept, meeting, meeting_id, toy_ledger, vectors
 
 from cofio.graph import kernels, nearest
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.ids import written
 from cofio.graph.ledger import Ledger, compact
-from cofio.graph.nearest import comparable, nearest_rows
+from cofio.graph.nearest import comparable, nearest_nodes
 from cofio.graph.scope import Scope, scope
 from cofio.graph.sketches import sketched
-from cofio.records import SEMANTIC_DIMENSIONS, Filters, Float32s, Int32s, MemoryType
+from cofio.records import SEMANTIC_DIMENSIONS, ConceptKind, Filters, Float32s, Int32s, Level, MemoryType
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_few_are_compared_exactly(graph: MemoryGraph, filters: Filters, weights:
     bounds = scope(graph, filters)
     for seed in range(5):
         vector = _question(seed, **weights)
-        rows, scores = nearest_rows(graph, bounds, vector, 20)
+        rows, scores = nearest_nodes(graph, bounds, Level.EPISODE, vector, 20)
         assert rows.tolist() == _slowly(graph, _allowed(graph, bounds), vector, 20)
         exact = graph.vectors[rows].astype(np.float32) @ vector / np.float32(32767)
         assert scores.tolist() == pytest.approx(exact.tolist(), abs=1e-5)
@@ -98,7 +98,7 @@ def test_of_many_those_whose_signs_differ_least(
         bits = _bits(graph, allowed, vector)
         # Ten are wanted, so the twenty nearest by signs are compared, and all that tie with the last of them.
         most = np.sort(bits)[:20].max(initial=0)
-        rows, _ = nearest_rows(graph, bounds, vector, 10)
+        rows, _ = nearest_nodes(graph, bounds, Level.EPISODE, vector, 10)
         assert rows.tolist() == _slowly(graph, allowed[bits <= most], vector, 10)
 
 
@@ -109,7 +109,7 @@ def test_a_weight_that_outweighs_all_decides_who_is_compared(
     monkeypatch.setattr(nearest, "FULL_EACH", 2)
     bounds = scope(graph, Filters())
     for weight in (40.0, -40.0):
-        rows, _ = nearest_rows(graph, bounds, _question(1, f5=weight), 10)
+        rows, _ = nearest_nodes(graph, bounds, Level.EPISODE, _question(1, f5=weight), 10)
         assert rows.tolist() == _slowly(graph, _allowed(graph, bounds), _question(1, f5=weight), 10)
 
 
@@ -118,21 +118,101 @@ def test_the_same_said_twice_goes_by_its_id() -> None:
     for key in (7, 7, 3):  # whatever the order of the rows
         ledger.add_meeting(meeting(key, 12, ledger.lexicons))
     graph = ledger.graph(1)
-    rows, scores = nearest_rows(graph, scope(graph, Filters()), _question(2), 30)
+    rows, scores = nearest_nodes(graph, scope(graph, Filters()), Level.EPISODE, _question(2), 30)
     pairs = list(zip((-scores.round(6)).tolist(), written(graph.ids[rows]), strict=True))
     assert pairs == sorted(pairs)
 
 
-def test_compacting_keeps_each_row_its_sketch(ledger: Ledger) -> None:
+# Concept i is of the i-th kind and mentioned in these meetings: of one in the dead alone, of one nowhere any more.
+MENTIONS = ((0, 2, 5), (0,), (1, 4), (2,), (4,))
+
+
+@pytest.fixture
+def associated(ledger: Ledger) -> MemoryGraph:
+    """The toy memory with five concepts, the last of them dead."""
+    concepts = [concept(i, kind, [(key, 0) for key in MENTIONS[i]]) for i, kind in enumerate(ConceptKind)]
+    ledger.set_concepts(concepts, gone=())
+    ledger.set_concepts([], gone=[concepts[4].memory_id])
+    return ledger.graph(2)
+
+
+@pytest.mark.parametrize(
+    ("filters", "numbers"),
+    [
+        (Filters(), [0, 1, 2]),
+        (Filters(meeting_id=(meeting_id(0),)), [0, 1]),
+        (Filters(meeting_id=(meeting_id(4),)), [2]),
+        (Filters(project=("p",)), [0, 1, 2]),
+        (Filters(project=("q",)), []),
+        (Filters(memory_type=(MemoryType.CONTEXT,)), [0, 1, 2]),
+        (Filters(memory_type=(MemoryType.QUESTION,)), []),
+        (Filters(speaker=(SPEAKERS[0],)), []),
+    ],
+)
+@pytest.mark.parametrize("weights", [{}, {"f3": 0.5, "f9": -1.5}])
+def test_concepts_are_those_that_are_mentioned_inside(
+    associated: MemoryGraph, filters: Filters, numbers: list[int], weights: dict[str, float]
+) -> None:
+    graph, vector = associated, _question(3, **weights)
+    nodes, scores = nearest_nodes(graph, scope(graph, filters), Level.CONCEPT, vector, 4)
+    exact = graph.concept_vectors[numbers].astype(np.float32) @ vector / np.float32(32767)
+    order = np.argsort(-exact)
+    assert nodes.tolist() == [graph.first_concept + numbers[i] for i in order]
+    assert scores.tolist() == pytest.approx(exact[order].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("filters", "meetings"),
+    [
+        (Filters(), [0, 1, 3, 4, 5]),
+        (Filters(meeting_id=(meeting_id(4), meeting_id(1))), [1, 4]),
+        (Filters(memory_type=(MemoryType.DECISION,)), []),
+        (Filters(speaker=(SPEAKERS[0],)), []),
+    ],
+)
+def test_contexts_are_those_of_the_meetings_inside(
+    graph: MemoryGraph, filters: Filters, meetings: list[int]
+) -> None:
+    vector = _question(3)
+    nodes, scores = nearest_nodes(graph, scope(graph, filters), Level.CONTEXT, vector, 20)
+    numbers = np.flatnonzero(np.isin(graph.context_meeting, meetings))
+    exact = graph.context_vectors[numbers].astype(np.float32) @ vector / np.float32(32767)
+    order = np.argsort(-exact)
+    assert nodes.tolist() == (graph.episodes + numbers[order]).tolist()
+    assert scores.tolist() == pytest.approx(exact[order].tolist(), abs=1e-5)
+
+
+def test_compacting_keeps_each_memory_its_sketch(ledger: Ledger) -> None:
+    ledger.set_concepts([concept(i, ConceptKind.TERM, [(key, 0)]) for i, key in enumerate((0, 1))], gone=())
+    ledger.set_concepts([], gone=[concept(0, ConceptKind.TERM, []).memory_id])
     graph = Ledger.of(compact(ledger.state())).graph(2)
     assert graph.episodes == sum(SIZES) - SIZES[2]
+    assert len(graph.context_vectors) == 2 * (len(SIZES) - 1)
+    assert len(graph.concept_vectors) == 1
     assert (graph.sketches == sketched(graph.vectors)).all()
+    assert (graph.context_sketches == sketched(graph.context_vectors)).all()
+    assert (graph.concept_sketches == sketched(graph.concept_vectors)).all()
+
+
+def test_what_an_index_found_is_left_out_where_the_graph_has_it_no_more(associated: MemoryGraph) -> None:
+    graph = associated
+    for level, nodes, dead in (
+        (Level.EPISODE, [70, 2], int(graph.meeting_rows[2])),
+        (Level.CONTEXT, [graph.episodes + 7, graph.episodes + 1], graph.episodes + 4),
+        (Level.CONCEPT, [graph.first_concept + 2, graph.first_concept], graph.first_concept + 4),
+    ):
+        ids = [graph.memory_id(node) for node in (nodes[0], dead, nodes[1])]
+        assert graph.nodes_of(level, [*ids, meeting_id(77)]).tolist() == nodes
 
 
 def test_a_memory_is_compared_up_to_a_size(graph: MemoryGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     living = sum(SIZES) - SIZES[2]
-    monkeypatch.setattr(nearest, "COMPARED_ROWS", living)
-    assert comparable(graph, scope(graph, Filters()))
-    monkeypatch.setattr(nearest, "COMPARED_ROWS", living - 1)
-    assert not comparable(graph, scope(graph, Filters()))
-    assert comparable(graph, scope(graph, Filters(meeting_id=(meeting_id(0),))))
+    everything, one = scope(graph, Filters()), scope(graph, Filters(meeting_id=(meeting_id(0),)))
+    monkeypatch.setattr(nearest, "MOST_COMPARED", living)
+    assert all(comparable(graph, everything, level) for level in Level)
+    monkeypatch.setattr(nearest, "MOST_COMPARED", living - 1)
+    assert not comparable(graph, everything, Level.EPISODE)
+    assert comparable(graph, one, Level.EPISODE)
+    monkeypatch.setattr(nearest, "MOST_COMPARED", 2 * len(SIZES) - 1)
+    assert not comparable(graph, one, Level.CONTEXT)
+    assert comparable(graph, everything, Level.CONCEPT)

@@ -14,7 +14,7 @@ from cofio.bench.results import OURS, Check, Figure, Findings, close
 from cofio.bench.timing import Contender, Float64s, interleave
 from cofio.graph import kernels
 from cofio.graph.csr import MemoryGraph
-from cofio.graph.nearest import nearest_rows
+from cofio.graph.nearest import nearest_nodes
 from cofio.graph.scope import Scope, scope
 from cofio.graph.spread import SEEDS, Evidence, gather, lexical_seeds
 from cofio.records import (
@@ -194,7 +194,7 @@ async def _contexts(bench: Bench, findings: Findings) -> None:
         vectors[:, :SEMANTIC_DIMENSIONS] = runtime.encoder.encode(questions)
         stems = [query_stems(question) for question in questions]
         everything = scope(graph, Filters())
-        nearest = [nearest_rows(graph, everything, vector, SEEDS)[0] for vector in vectors]
+        nearest = [nearest_nodes(graph, everything, Level.EPISODE, vector, SEEDS)[0] for vector in vectors]
         contenders = [
             Contender(
                 name=OURS,

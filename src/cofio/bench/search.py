@@ -15,12 +15,12 @@ from cofio.bench.corpus import Stored, drawn_store, project, read_source, read_s
 from cofio.bench.indexed import wait_until_indexed
 from cofio.bench.results import OURS, Figure, Findings
 from cofio.bench.timing import Contender, interleave
-from cofio.graph.csr import MemoryGraph
+from cofio.graph.ids import written
+from cofio.graph.nearest import MOST_COMPARED
 from cofio.graph.scope import scope
 from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Filters, Float32s, Level
 from cofio.runtime import Runtime, open_runtime
-from cofio.search import Search, searching
-from cofio.threads import run_in
+from cofio.search import search
 
 LOCAL: Final = "qdrant-client local mode"
 EXACT: Final = "NumPy exact"
@@ -84,8 +84,8 @@ async def measure(bench: Bench) -> Findings:
         "threads": 1,
     }
     findings.notes += [
-        "cofio's index is a process of its own, as in the service: its times hold the way there and back. qdrant-client, "
-        "NumPy and hnswlib search inside the measuring process.",
+        "All search inside the measuring process; cofio as a question's thread does: levels of up to "
+        f"{MOST_COMPARED:,} memories are compared in the graph. What is more is asked of its index, a process of its own.",
         "hnswlib holds the 384 semantic dimensions and numbers only: no features to steer by, no filters, no payloads, nothing on disk, and no changes while it is "
         "searched. It is the floor for graph search, not an alternative.",
     ]
@@ -134,18 +134,10 @@ def _ours(runtime: Runtime, only: str | None) -> Callable[[Float32s], Awaitable[
 
     async def ask(vector: Float32s) -> Found:
         graph = runtime.live.current
-        async with searching(runtime, graph, scope(graph, filters), filters, vector, limits) as search:
-            return await run_in(runtime.recalls.threads, _found, graph, search)
+        found = await search(runtime, graph, scope(graph, filters), filters, vector, limits)
+        return {level: written(graph.ids_of(found.nodes(level))) for level in Level}
 
     return ask
-
-
-def _found(graph: MemoryGraph, search: Search) -> Found:
-    """The ids of the nearest of every level, as a question's thread comes by them."""
-    found = {Level.EPISODE: list(graph.memory_ids(search.rows().tolist()).values())}
-    for level in (Level.CONTEXT, Level.CONCEPT):
-        found[level] = [hit.memory_id for hit in search.hits(level) or ()]
-    return found
 
 
 async def _recall(

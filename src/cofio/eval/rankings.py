@@ -21,7 +21,7 @@ from cofio.graph.spread import SEEDS, Evidence, gather, lexical_seeds, term_weig
 from cofio.query import recall
 from cofio.rank import WEIGHTS
 from cofio.records import VECTOR_DIMENSIONS, Filters, Float32s, Int32s, Level, Question
-from cofio.search import searching
+from cofio.search import search
 
 DEPTH: Final = 50
 DIRECT: Final = 10
@@ -63,8 +63,8 @@ async def evidence_of(corpus: Corpus, asked: Asked, semantic: Float32s) -> Evide
     vector = np.zeros(VECTOR_DIMENSIONS, np.float32)
     vector[: semantic.size] = semantic
     limits = {Level.EPISODE: SEEDS}
-    async with searching(corpus.runtime, graph, asked.bounds, asked.filters, vector, limits) as search:
-        rows = await asyncio.to_thread(search.rows)
+    found = await search(corpus.runtime, graph, asked.bounds, asked.filters, vector, limits)
+    rows = await asyncio.to_thread(found.nodes, Level.EPISODE)
     seeds = lexical_seeds(graph, asked.bounds, cue.stems)
     return gather(graph, asked.bounds, seeds, vector, np.concatenate((rows, cue.documents)))
 

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from cofio.graph import kernels
 from cofio.graph.ids import Ids, packed
 from cofio.graph.sketches import Sketches, sketched
-from cofio.records import SEMANTIC_DIMENSIONS, VECTOR_DIMENSIONS, Bools, Float32s, Int32s, Int64s, MemoryType
+from cofio.records import (
+    SEMANTIC_DIMENSIONS,
+    VECTOR_DIMENSIONS,
+    Bools,
+    ConceptKind,
+    Float32s,
+    Int32s,
+    Int64s,
+    MemoryType,
+)
 from cofio.text.terms import stems
 from cofio.text.titles import names, title_key
 from cofio.vector_rules import read_vectors
@@ -38,6 +47,9 @@ VECTOR_SCALE: Final = 32767.0
 Int16s = NDArray[np.int16]
 
 TYPE_CODES: Final = {kind: code for code, kind in enumerate(MemoryType)}
+KIND_CODES: Final = {kind: code for code, kind in enumerate(ConceptKind)}
+# The code of the type of each kind's concepts, by the kind's own.
+TYPE_OF_KIND: Final = np.array([TYPE_CODES[kind.memory_type] for kind in KIND_CODES], np.int8)
 
 
 class Lexicon:
@@ -105,6 +117,7 @@ class ContextRow:
     memory_id: str
     first: int
     last: int
+    vector: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +171,8 @@ class MeetingBlock:
     context_ids: Ids  # (c, 2)
     context_first: Int32s  # (c,)
     context_last: Int32s  # (c,) exclusive
+    context_vectors: Int16s  # (c, 400) fixed point
+    context_sketches: Sketches  # (c, 6)
     answer_row: Int32s  # (a,)
     answer_target: Int64s  # (a,) row id of the question in the truth, perhaps of another meeting
     title_key: int  # of a document; 0 in a meeting
@@ -203,6 +218,7 @@ def build_block(
         smooth[name] = np.empty(row_of_turn.size, np.float32)
         kernels.smooth_lengths(turn_length, kernel, smooth[name])
     fixed = fixed_point(vectors)
+    context_vectors = fixed_point(read_vectors([c.memory_id for c in contexts], [c.vector for c in contexts]))
     nodes = np.fromiter((episode.node for episode in episodes), np.int64, n)
     row_of_node = {int(node): row for row, node in enumerate(nodes)}
     answer_list = [(row_of_node[source], target) for source, target in answers]
@@ -244,6 +260,8 @@ def build_block(
         context_ids=packed([context.memory_id for context in contexts]),
         context_first=np.fromiter((context.first for context in contexts), np.int32, len(contexts)),
         context_last=np.fromiter((context.last for context in contexts), np.int32, len(contexts)),
+        context_vectors=context_vectors,
+        context_sketches=sketched(context_vectors),
         answer_row=np.array([row for row, _ in answer_list], np.int32),
         answer_target=np.array([target for _, target in answer_list], np.int64),
         title_key=title_key(head.project, head.title) if head.document else 0,

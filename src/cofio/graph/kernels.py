@@ -27,6 +27,7 @@ SCALE: Final = np.float32(1.0 / 32767.0)  # of a fixed-point vector's numbers
 # Sums may be taken in any order, so that inner products use the whole width of the processor.
 _LOOSE: Final = {"reassoc", "contract", "nsz"}
 _ONE: Final = np.float32(1.0)
+_MILLION: Final = np.float32(1e6)
 _GAIN: Final = np.float32(2.2)  # K1 + 1
 # So many rows before it is read, a vector is sent for: 2 to 8 gave the same, without it took three times as long.
 _AHEAD: Final = 4
@@ -681,6 +682,52 @@ def strongest_links(
 
 
 @njit(cache=True, nogil=True)
+def _half(node, half, ids, context_ids, concept_ids):
+    """The high (0) or the low (1) half of a node's memory id."""
+    if node < len(ids):
+        return ids[node, half]
+    node -= len(ids)
+    return context_ids[node, half] if node < len(context_ids) else concept_ids[node - len(context_ids), half]
+
+
+@njit(cache=True, nogil=True)
+def _lower(node, other, ids, context_ids, concept_ids):
+    """Whether the memory id of `node` is lower than that of the other."""
+    for half in range(2):
+        a = _half(node, half, ids, context_ids, concept_ids)
+        b = _half(other, half, ids, context_ids, concept_ids)
+        if a != b:
+            return a < b
+    return False
+
+
+@njit(cache=True, nogil=True)
+def best_places(scores, nodes, ids, context_ids, concept_ids, places):
+    """`places` become those of the best `places.size` of `scores`, at least one, best first; equals up to six decimals go
+    by the memory id of their node.
+    """
+    kept = np.empty(places.size, np.float32)
+    n = 0
+    for i in range(scores.size):
+        score = np.rint(scores[i] * _MILLION)
+        at = n
+        while at > 0 and (
+            kept[at - 1] < score
+            or (
+                kept[at - 1] == score
+                and _lower(nodes[i], nodes[places[at - 1]], ids, context_ids, concept_ids)
+            )
+        ):
+            at -= 1
+        if at == places.size:
+            continue
+        n = min(n + 1, places.size)
+        for k in range(n - 1, at, -1):
+            kept[k], places[k] = kept[k - 1], places[k - 1]
+        kept[at], places[at] = score, i
+
+
+@njit(cache=True, nogil=True)
 def best_sums(keys, values, most, key, total):
     """For each run of equal `keys` its `key` and the `total` of its best `most` values; returns how many runs."""
     runs = 0
@@ -709,8 +756,11 @@ def best_sums(keys, values, most, key, total):
 
 @njit(cache=True, nogil=True)
 def mentioned(concepts, concept_start, concept_rows, meeting_of_row, in_scope, out):
-    """`out[i]` becomes True if a row of a meeting in scope mentions `concepts[i]`."""
+    """`out[i]`, where it is True, becomes whether a row of a meeting in scope mentions `concepts[i]`."""
     for i in range(concepts.size):
+        if not out[i]:
+            continue
+        out[i] = False
         for p in range(concept_start[concepts[i]], concept_start[concepts[i] + 1]):
             if in_scope[meeting_of_row[concept_rows[p]]]:
                 out[i] = True

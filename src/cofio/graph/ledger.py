@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cofio.graph import kernels
 from cofio.graph.blocks import (
+    KIND_CODES,
     PAIR_TERM,
     Int16s,
     Lexicon,
@@ -30,7 +31,7 @@ from cofio.graph.columns import Column
 from cofio.graph.csr import ConceptHead, MemoryGraph
 from cofio.graph.ids import IdIndex, packed
 from cofio.graph.scratch import ScratchPool
-from cofio.graph.sketches import SKETCH_WORDS
+from cofio.graph.sketches import SKETCH_WORDS, sketched
 from cofio.records import VECTOR_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s, Int64s
 from cofio.text.terms import WORD, bare_word, name_words, stems
 from cofio.vector_rules import read_vectors
@@ -102,7 +103,9 @@ class Ledger:
         self._alive = np.zeros(0, np.bool_)
         self._concept_alive = np.zeros(0, np.bool_)
         self._concept_vectors = np.zeros((0, VECTOR_DIMENSIONS), np.int16)
-        self._concept_person = np.zeros(0, np.bool_)
+        self._concept_sketches = sketched(self._concept_vectors)
+        self._concept_kinds = np.zeros(0, np.int8)
+        self._concept_projects = np.zeros(0, np.int32)
         self._rows_by_id = IdIndex.empty()
         self._scratch: Final = ScratchPool()
 
@@ -116,9 +119,9 @@ class Ledger:
         ledger.concepts.extend(state.concepts)
         ledger._alive, ledger._concept_alive = state.alive, state.concept_alive
         ledger._concept_vectors = state.concept_vectors
-        ledger._concept_person = np.array(
-            [head.kind is ConceptKind.PERSON for head in state.concepts], np.bool_
-        )
+        ledger._concept_sketches = sketched(state.concept_vectors)
+        ledger._concept_kinds = np.array([KIND_CODES[head.kind] for head in state.concepts], np.int8)
+        ledger._concept_projects = np.array([head.project for head in state.concepts], np.int32)
         meeting_of_row, speakers = (state.columns[name] for name in ("meeting_of_row", "speakers"))
         spoke = np.unique(np.stack((meeting_of_row, speakers), axis=1), axis=0)
         start = np.searchsorted(spoke[:, 0], np.arange(len(state.heads) + 1))
@@ -235,8 +238,15 @@ class Ledger:
     def set_concepts(self, rows: Sequence[ConceptRow], gone: Iterable[str]) -> None:
         """The concepts are as `rows` say, after the meetings that mention them were added; those `gone` are dead."""
         alive = np.append(self._concept_alive, np.zeros(len(rows), np.bool_))
-        persons = np.append(self._concept_person, np.zeros(len(rows), np.bool_))
-        vectors = np.concatenate((self._concept_vectors, np.zeros((len(rows), VECTOR_DIMENSIONS), np.int16)))
+        kinds, projects, vectors, sketches = (
+            np.concatenate((array, np.zeros((len(rows), *array.shape[1:]), array.dtype)))
+            for array in (
+                self._concept_kinds,
+                self._concept_projects,
+                self._concept_vectors,
+                self._concept_sketches,
+            )
+        )
         for memory_id in gone:
             number = self._concept_of_memory.pop(memory_id, None)
             if number is not None:
@@ -244,7 +254,7 @@ class Ledger:
         given = fixed_point(read_vectors([row.memory_id for row in rows], [row.vector for row in rows]))
         starts = self.columns["meeting_rows"].view()
         mentions: list[tuple[int, int]] = []
-        for row, vector in zip(rows, given, strict=True):
+        for row, vector, sketch in zip(rows, given, sketched(given), strict=True):
             known = self._concept_of_memory.get(row.memory_id)
             head = ConceptHead(
                 memory_id=row.memory_id,
@@ -263,8 +273,8 @@ class Ledger:
                 self.concepts[known] = head
                 self._enter_concept(known, head)
             alive[known] = True
-            persons[known] = row.kind is ConceptKind.PERSON
-            vectors[known] = vector
+            kinds[known], projects[known] = KIND_CODES[head.kind], head.project
+            vectors[known], sketches[known] = vector, sketch
             for key, position in row.mentions:
                 meeting = self._number_of_key.get(key)
                 if meeting is not None:
@@ -273,8 +283,10 @@ class Ledger:
         self.columns["mention_concept"].append(pairs[:, 0])
         self.columns["mention_row"].append(pairs[:, 1])
         self._concept_alive = alive[: len(self.concepts)]
-        self._concept_person = persons[: len(self.concepts)]
+        self._concept_kinds = kinds[: len(self.concepts)]
+        self._concept_projects = projects[: len(self.concepts)]
         self._concept_vectors = vectors[: len(self.concepts)]
+        self._concept_sketches = sketches[: len(self.concepts)]
 
     def _enter_concept(self, number: int, head: ConceptHead) -> None:
         self._concept_of_memory[head.memory_id] = number
@@ -323,6 +335,9 @@ class Ledger:
             },
             alive=alive,
             concept_vectors=self._concept_vectors,
+            concept_sketches=self._concept_sketches,
+            concept_kinds=self._concept_kinds,
+            concept_projects=self._concept_projects,
             concept_alive=concept_alive,
             term_start=term_start,
             term_pair=term_pair,
@@ -373,7 +388,7 @@ class Ledger:
             row,
             rows_alive,
             self._concept_alive,
-            self._concept_person,
+            self._concept_kinds == KIND_CODES[ConceptKind.PERSON],
             start,
             rows,
             row_start,
@@ -460,6 +475,8 @@ COLUMNS: Final[Mapping[str, tuple[type, *tuple[int, ...]]]] = {
     "context_meeting": (np.int32,),
     "context_first": (np.int32,),
     "context_last": (np.int32,),
+    "context_vectors": (np.int16, VECTOR_DIMENSIONS),
+    "context_sketches": (np.uint64, SKETCH_WORDS),
     # edges: answers to their questions' row ids in the truth, documents to what they may name, rows to concepts
     "answer_row": (np.int32,),
     "answer_target": (np.int64,),
@@ -580,7 +597,9 @@ _ITEMS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "turn": ("row_of_turn", "gain", "norm_m", "norm_l", "smooth_m", "smooth_l"),
     "pair": ("pairs", "pair_term"),
     "posting": ("posting_row", "posting_count"),
-    "context": ("context_ids", "context_meeting", "context_first", "context_last"),
+    "context": (
+        "context_ids", "context_meeting", "context_first", "context_last", "context_vectors", "context_sketches",
+    ),
     "answer": ("answer_row", "answer_target"),
     "name": ("name_row", "name_key"),
     "concept": ("concept_ids",),

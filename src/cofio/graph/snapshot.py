@@ -31,7 +31,7 @@ from cofio.vector_rules import are_unit, check_vectors
 _log = structlog.get_logger(__name__)
 
 # Raised when columns, kernels or the reading of texts change: what was measured at ingest is measured anew.
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 # What reading a damaged file raises: a cut one, one with a wrong checksum, one whose JSON is none, one that by a flipped
 # bit seems to be encrypted or packed otherwise, or to have a header that is no Python.
 _DAMAGED: Final = (
@@ -144,14 +144,20 @@ def _checked(columns: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
             raise ValueError(f"{name} holds {column.dtype} of shape {column.shape}")
         if column.dtype.kind == "f" and np.isnan(column).any():
             raise ValueError(f"{name} holds NaN")
-    vectors, ids = columns["vectors"], columns["ids"]
-    if len(vectors) != len(ids):
-        raise ValueError(f"{len(vectors)} vectors for {len(ids)} memories")
-    for start in range(0, len(vectors), _CHECKED_ROWS):
-        rows = slice(start, start + _CHECKED_ROWS)
-        held = vectors[rows].astype(np.float32) / np.float32(VECTOR_SCALE)
-        if not are_unit(held[:, :SEMANTIC_DIMENSIONS]).all() or (held[:, SEMANTIC_DIMENSIONS:] < 0.0).any():
-            check_vectors(written(ids[rows]), held)  # which says whose
+    for vectors, ids in (
+        (columns["vectors"], columns["ids"]),
+        (columns["context_vectors"], columns["context_ids"]),
+    ):
+        if len(vectors) != len(ids):
+            raise ValueError(f"{len(vectors)} vectors for {len(ids)} memories")
+        for start in range(0, len(vectors), _CHECKED_ROWS):
+            rows = slice(start, start + _CHECKED_ROWS)
+            held = vectors[rows].astype(np.float32) / np.float32(VECTOR_SCALE)
+            if (
+                not are_unit(held[:, :SEMANTIC_DIMENSIONS]).all()
+                or (held[:, SEMANTIC_DIMENSIONS:] < 0.0).any()
+            ):
+                check_vectors(written(ids[rows]), held)  # which says whose
     return columns
 
 

@@ -149,7 +149,10 @@ def _block(
 def _context(row: sqlite3.Row) -> ContextRow:
     details = orjson.loads(row["details"])
     return ContextRow(
-        memory_id=row["memory_id"], first=details["first_position"], last=details["last_position"] + 1
+        memory_id=row["memory_id"],
+        first=details["first_position"],
+        last=details["last_position"] + 1,
+        vector=row["vector"],
     )
 
 

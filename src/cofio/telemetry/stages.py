@@ -16,18 +16,17 @@ _STAGE_SECONDS: Final = {"query": QUERY_STAGE_SECONDS, "ingest": INGEST_STAGE_SE
 class Stages:
     """Measures the stages of one run of a verb: `with stages("encode"): ...`.
 
-    Each stage is also observed in the verb's histogram, and a span in a trace. A stage entered twice adds up in `ms`; one
-    that is entered inside another is not counted there. Stages follow each other, in whatever thread.
+    Each stage is also observed in the verb's histogram, and a span in a trace. A stage entered twice adds up in `ms`.
+    Stages follow each other, in whatever thread.
     """
 
-    __slots__ = ("_histogram", "_inner", "_seconds", "_unobserved", "_verb")
+    __slots__ = ("_histogram", "_seconds", "_unobserved", "_verb")
 
     def __init__(self, verb: Literal["query", "ingest"]) -> None:
         self._verb = verb
         self._histogram = _STAGE_SECONDS[verb]
         self._seconds: dict[str, float] = {}
         self._unobserved: dict[str, float] = {}
-        self._inner = 0.0  # seconds of the stages that were entered inside the one that is being measured
 
     @contextmanager
     def __call__(self, stage: str, *, more: bool = False) -> Iterator[None]:
@@ -35,13 +34,12 @@ class Stages:
 
         Where there is `more` of the stage to come, it is observed as one with that.
         """
-        started, before, self._inner = time.perf_counter(), self._inner, 0.0
+        started = time.perf_counter()
         try:
             with span(f"{self._verb} {stage}"):
                 yield
         finally:
-            whole = time.perf_counter() - started
-            seconds, self._inner = whole - self._inner, before + whole
+            seconds = time.perf_counter() - started
             self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
             seconds += self._unobserved.pop(stage, 0.0)
             if more:

@@ -46,7 +46,7 @@ FROM memories WHERE level = 2 AND meeting IN (SELECT value FROM json_each(:ids))
 ORDER BY meeting, position;
 
 -- name: contexts_for_graph
-SELECT meeting, memory_id, details
+SELECT meeting, memory_id, details, vector
 FROM memories WHERE level = 1 AND meeting IN (SELECT value FROM json_each(:ids))
 ORDER BY meeting, position;
 
