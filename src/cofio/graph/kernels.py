@@ -126,16 +126,17 @@ def leave_out(meetings, meeting_rows, speakers, types, speaker_ok, type_ok, out,
 
 
 @njit(cache=True, nogil=True)
-def rows_within(meetings, meeting_rows, steps, wanted, counts):
+def _rows_within(meetings, meeting_rows, steps, count, wanted):
     """The rows of the first steps that hold `wanted` rows together, or of all; `steps[i]` is of the i-th row of the meetings.
 
-    `counts` has room for every step and comes in zeroed; a row whose step is its size or more is left out.
+    A row whose step is `count` or more is left out.
     """
+    counts = np.zeros(count, np.int64)
     for step in steps:
-        if step < counts.size:
+        if step < count:
             counts[step] += 1
     held, end = 0, 0
-    while end < counts.size and held < wanted:
+    while end < count and held < wanted:
         held += counts[end]
         end += 1
     rows = np.empty(held, np.int32)
@@ -725,6 +726,23 @@ def best_places(scores, nodes, ids, context_ids, concept_ids, places):
         for k in range(n - 1, at, -1):
             kept[k], places[k] = kept[k - 1], places[k - 1]
         kept[at], places[at] = score, i
+
+
+@njit(cache=True, nogil=True)
+def best_within(
+    meetings, meeting_rows, steps, count, wanted, query, vectors, first, ids, context_ids, concept_ids, limit
+):
+    """(nodes, inner products) of the best `limit` rows, at least one, of those of the first steps that hold `wanted` together,
+    best first; `first` is the node of row 0. `steps[i]` is of the i-th row of the meetings, left out from `count` on.
+    """
+    rows = _rows_within(meetings, meeting_rows, steps, count, wanted)
+    scores = np.empty(rows.size, np.float32)
+    dots_of_rows(query, vectors, rows, scores)
+    nodes = first + rows
+    places = np.empty(min(limit, rows.size), np.int64)
+    if places.size:
+        best_places(scores, nodes, ids, context_ids, concept_ids, places)
+    return nodes[places], scores[places]
 
 
 @njit(cache=True, nogil=True)

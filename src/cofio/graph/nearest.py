@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofio.graph import kernels
-from cofio.graph.best import best
 from cofio.graph.blocks import TYPE_CODES, TYPE_OF_KIND, Int16s
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope
@@ -71,13 +70,11 @@ def nearest_nodes(
         if steered:
             kernels.steered_steps(weights, compared.vectors, compared.parts, compared.starts, STEPS, steps)
         _leave_out(graph, bounds, level, compared, steps)
-        counts = np.zeros(STEPS, np.int64)
-        numbers = kernels.rows_within(compared.parts, compared.starts, steps, wanted, counts)
-    scores = np.empty(numbers.size, np.float32)
-    kernels.dots_of_rows(vector if steered else semantic, compared.vectors, numbers, scores)
-    nodes = np.int32(compared.first) + numbers
-    places = best(graph, nodes, scores, limit)
-    return nodes[places], scores[places]
+        found: tuple[Int32s, Float32s] = kernels.best_within(
+            compared.parts, compared.starts, steps, STEPS, wanted, vector if steered else semantic, compared.vectors,
+            np.int32(compared.first), graph.ids, graph.context_ids, graph.concept_ids, limit,
+        )  # fmt: skip
+    return found
 
 
 def _compared(graph: MemoryGraph, bounds: Scope, level: Level, semantic: Float32s) -> _Compared:
