@@ -206,7 +206,7 @@ def _best_concepts(
     question: Question,
 ) -> tuple[tuple[int, float], ...]:
     """The concepts in `bounds` that the question names or comes `near` to."""
-    numbers, scores = rank.rank_concepts(graph, cue, vector, near.tolist())
+    numbers, scores = rank.rank_concepts(graph, cue, vector, near)
     base = graph.first_concept
     allowed = bounds.mentions(graph, numbers)
     numbers, scores = numbers[allowed], scores[allowed]

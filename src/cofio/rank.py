@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -13,6 +13,7 @@ import numpy as np
 from cofio.cue import Cue
 from cofio.graph import kernels
 from cofio.graph.best import best
+from cofio.graph.blocks import KIND_CODES
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.documents import spread_to_definitions
 from cofio.graph.spread import Evidence, unit_range
@@ -186,26 +187,24 @@ def best_turns(
     return found
 
 
-def rank_concepts(
-    graph: MemoryGraph, cue: Cue, vector: Float32s, hits: Iterable[int]
-) -> tuple[Int32s, Float32s]:
-    """The concepts that the question names or whose centroid is near, with their scores in [0, 1].
+def rank_concepts(graph: MemoryGraph, cue: Cue, vector: Float32s, near: Int32s) -> tuple[Int32s, Float32s]:
+    """The concepts that the question names, or that are `near`est and near enough, with their scores in [0, 1].
 
     ½ share of the label's stems that the question holds + ½ cosine to the centroid. People only by name: the
     centroid of all that somebody said is near to everything.
     """
     asked = frozenset(cue.stems)
     alive = graph.concept_alive
-    held = np.array([number for s in asked for number in graph.concepts_of_stem.get(s, ())], np.int32)
-    held = held[held < alive.size]
-    named = set(held[alive[held]].tolist())
-    near = {number for number in hits if graph.concepts[number].kind is not ConceptKind.PERSON}
-    numbers = np.array(sorted(named | near), np.int32)
+    named = np.array([number for s in asked for number in graph.concepts_of_stem.get(s, ())], np.int32)
+    named = named[named < alive.size]
+    named = named[alive[named]]
+    near = near[graph.concept_kinds[near] != KIND_CODES[ConceptKind.PERSON]]
+    numbers = np.union1d(named, near)
     cosine = np.empty(numbers.size, np.float32)
     kernels.dots_of_rows(
         np.ascontiguousarray(vector[:SEMANTIC_DIMENSIONS]), graph.concept_vectors, numbers, cosine
     )
-    kept = (cosine >= CONCEPT_COSINE) | np.array([number in named for number in numbers.tolist()], np.bool_)
+    kept = (cosine >= CONCEPT_COSINE) | np.isin(numbers, named)
     numbers, cosine = numbers[kept], cosine[kept]
     labels = [graph.concepts[number].stems for number in numbers.tolist()]
     share = np.array([len(label & asked) / max(1, len(label)) for label in labels], np.float32)

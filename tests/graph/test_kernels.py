@@ -92,11 +92,32 @@ def test_terms_and_mentions_of_the_living_are_grouped() -> None:
 
 
 def test_around_stays_inside_the_meeting_and_lists_each_turn_once() -> None:
-    turns = np.array([3, 4, 5], np.int32)
-    first, last = np.array([0, 0, 5], np.int32), np.array([5, 5, 10], np.int32)
-    out = np.empty(15, np.int32)
-    n = kernels.around(turns, first, last, 2, out)
-    assert out[:n].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    # Row 2 i holds turn i, and the rows between none; the second meeting begins with turn 5.
+    row_of_turn = np.arange(0, 20, 2, dtype=np.int32)
+    turn_of_row = np.where(np.arange(20) % 2, -1, np.arange(20) // 2).astype(np.int32)
+    meeting_of_row = np.repeat(np.arange(2, dtype=np.int32), 10)
+    speakers, types = np.full(20, -1, np.int32), np.zeros(20, np.int8)
+    speakers[4], types[12] = 0, 1
+
+    def found(also: list[int], **bound: int) -> list[int]:
+        passes = {
+            "meeting": np.ones(2, np.bool_),
+            "speaker": np.ones(2, np.bool_),
+            "type": np.ones(2, np.bool_),
+        }
+        for name, number in bound.items():
+            passes[name][number] = False
+        rows: list[int] = kernels.around(
+            np.array([1, 6, 8, 10], np.int32), np.array(also, np.int32), 2, turn_of_row, row_of_turn, meeting_of_row,
+            np.array([0, 5, 10]), speakers, types, *passes.values(),
+        ).tolist()  # fmt: skip
+        return rows
+
+    assert found([]) == [2, 4, 6, 8, 10, 12, 14]
+    assert found([1, 6, 8, 10, 19]) == [1, 2, 4, 6, 8, 10, 12, 14, 19]
+    assert found([1, 19], meeting=1) == [1, 2, 4, 6, 8]
+    assert found([3], speaker=1) == [2, 3, 6, 8, 10, 12, 14], "place 0 is for nobody"
+    assert found([], type=1) == [2, 4, 6, 8, 10, 14]
 
 
 def test_rare_terms_are_those_that_few_rows_say() -> None:

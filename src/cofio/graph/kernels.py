@@ -519,42 +519,68 @@ def _turn_at_or_before(row, turn_of_row, row0):
 
 
 @njit(cache=True, nogil=True)
-def around(turns, meeting_of_turn_first, meeting_of_turn_last, reach, out):
-    """`out[:n]` lists, ascending, every turn within `reach` of one of `turns` (ascending); returns n.
-
-    The two bounds of turn i, those of its meeting, are at place i.
+def around(
+    seeds, also, reach, turn_of_row, row_of_turn, meeting_of_row, meeting_turns, speakers, types, meeting_ok, speaker_ok,
+    type_ok,
+):  # fmt: skip
+    """The rows, ascending, of every turn within `reach` of one of `seeds` in its meeting, and `also`, as far as their
+    meetings, speakers and types pass; `seeds` and `also` are rows, ascending.
     """
-    n = 0
-    following = 0
-    for i in range(turns.size):
-        k = turns[i]
-        for j in range(
-            max(meeting_of_turn_first[i], k - reach, following), min(meeting_of_turn_last[i], k + reach + 1)
-        ):
-            out[n] = j
+    rows = np.empty(also.size + seeds.size * (2 * reach + 1), np.int32)
+    n = following = 0
+    for seed in seeds:
+        k = turn_of_row[seed]
+        if k < 0:
+            continue
+        m = meeting_of_row[seed]
+        begin, end = max(meeting_turns[m], k - reach, following), min(meeting_turns[m + 1], k + reach + 1)
+        for j in range(begin, end):
+            rows[n] = row_of_turn[j]
             n += 1
             following = j + 1
-    return n
+    near = rows[:n].copy()
+    n = at = 0
+    for i in range(also.size + 1):
+        last = also[i] if i < also.size else turn_of_row.size
+        while at < near.size and near[at] < last:
+            rows[n] = near[at]
+            n += 1
+            at += 1
+        if i < also.size:
+            at += at < near.size and near[at] == last
+            rows[n] = last
+            n += 1
+    kept = 0
+    for row in rows[:n]:
+        if meeting_ok[meeting_of_row[row]] and speaker_ok[speakers[row] + 1] and type_ok[types[row]]:
+            rows[kept] = row
+            kept += 1
+    return rows[:kept]
 
 
 @njit(cache=True, nogil=True)
 def context_cosines(
-    query, turns, firsts, lasts, vectors, row_of_turn, kernel_m, kernel_l, gain, norm_m, norm_l, dots, out_m, out_l,
-    out_own,
+    query, rows, turns, vectors, row_of_turn, meeting_of_row, meeting_turns, kernel_m, kernel_l, gain, norm_m, norm_l, out_m,
+    out_l, out_own,
 ):  # fmt: skip
-    """Cosines of `query` to the vectors averaged around each of `turns` (ascending) by two kernels, and to its own.
+    """Cosines of `query` to the vectors averaged around each of `rows` (ascending) by two kernels, and to its own.
 
     ctx(k) = Σ_d kernel[|d|] · gain_j · (q·e_j) / norm_k with j = k+d and norm_k = ‖Σ_d kernel[|d|] gain_j e_j‖
-    (DESIGN §3 point 3), so no second vector a memory is needed. `firsts[i]` and `lasts[i]` bound the meeting of turn
-    i; `kernel_l` reaches at least as far as `kernel_m`. `dots` (2, as long as the turns within reach may be) is scratch
-    that need not be zero. Cost: one inner product a turn within reach.
+    (DESIGN §3 point 3), so no second vector a memory is needed. `turns` are those of the rows, −1 for a row that is none, of
+    which `out_m` and `out_l` are not written; `kernel_l` reaches at least as far as `kernel_m`. Cost: one inner product a
+    turn within reach.
     """
     reach_m, reach_l = kernel_m.size - 1, kernel_l.size - 1
+    dots = np.empty((2, rows.size * (2 * reach_l + 1)), np.float32)
     start = end = 0  # the turns whose products lie in `dots`
     last = row_of_turn.size - 1
-    for i in range(turns.size):
+    for i in range(rows.size):
         k = turns[i]
-        low, high = max(firsts[i], k - reach_l), min(lasts[i], k + reach_l + 1)
+        if k < 0:
+            out_own[i] = SCALE * dot(query, vectors[rows[i]])
+            continue
+        m = meeting_of_row[rows[i]]
+        low, high = max(meeting_turns[m], k - reach_l), min(meeting_turns[m + 1], k + reach_l + 1)
         if low > end or start == end:
             start = end = low
         for j in range(end, high):

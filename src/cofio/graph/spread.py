@@ -23,7 +23,6 @@ from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s
 # everything (lab 1 §1: nDCG .173/.173, recall@50 .244/.244 on pooled QMSum).
 SEEDS: Final = 50
 REACH_M: Final = KERNEL_M.size - 1
-REACH_L: Final = KERNEL_L.size - 1
 # Meetings that are visited in the order of what they promise; the others are only looked at, in any order.
 SORTED_MEETINGS: Final = 256
 
@@ -124,18 +123,14 @@ def gather(
     vector index returned. Cost: some 3,000 inner products; nothing is as long as the memory.
     """
     terms, idf = lexical.terms, lexical.idf
-    seed_rows = np.concatenate((lexical.turns, lexical.rows, dense_rows))
-    seed_rows = np.unique(seed_rows).astype(np.int32)
-    seed_turns = graph.turn_of_row[seed_rows]
-    seed_turns = seed_turns[seed_turns >= 0]
-    first, last = _bounds(graph, seed_turns)
-    near = np.empty(seed_turns.size * (2 * REACH_M + 1), np.int32)
-    near = near[: kernels.around(seed_turns, first, last, REACH_M, near)]
-    rows = np.concatenate((graph.row_of_turn[near], seed_rows, defined_by(graph, seed_rows)))
-    rows = np.unique(rows).astype(np.int32)
-    rows = rows[scope.passes(graph, rows)]
+    seeds = np.unique(np.concatenate((lexical.turns, lexical.rows, dense_rows))).astype(np.int32)
+    defined = defined_by(graph, seeds)
+    rows = kernels.around(
+        seeds, np.unique(np.concatenate((seeds, defined))) if defined.size else seeds, REACH_M, graph.turn_of_row,
+        graph.row_of_turn, graph.meeting_of_row, graph.meeting_turns, graph.speakers, graph.types, scope.meetings,
+        scope.speakers, scope.types,
+    )  # fmt: skip
     turn = graph.turn_of_row[rows]
-    spoken = turn >= 0
 
     words = np.zeros((3, rows.size), np.float32)
     kernels.spread_terms(
@@ -144,19 +139,11 @@ def gather(
         graph.smooth_m, graph.smooth_l, lexical.mean_m, lexical.mean_l, graph.length, lexical.mean_own, *words,
     )  # fmt: skip
     semantic = np.ascontiguousarray(vector[:SEMANTIC_DIMENSIONS])
-    candidates = turn[spoken]
-    first, last = _bounds(graph, candidates)
-    of_turns = np.empty((3, candidates.size), np.float32)
+    context_m, context_l, cosine = np.zeros((3, rows.size), np.float32)
     kernels.context_cosines(
-        semantic, candidates, first, last, graph.vectors, graph.row_of_turn, KERNEL_M, KERNEL_L, graph.gain,
-        graph.norm_m, graph.norm_l, np.empty((2, candidates.size * (2 * REACH_L + 1)), np.float32), *of_turns,
+        semantic, rows, turn, graph.vectors, graph.row_of_turn, graph.meeting_of_row, graph.meeting_turns, KERNEL_M, KERNEL_L,
+        graph.gain, graph.norm_m, graph.norm_l, context_m, context_l, cosine,
     )  # fmt: skip
-    cosines = np.zeros((3, rows.size), np.float32)
-    cosines[:, spoken] = of_turns
-    context_m, context_l, cosine = cosines
-    others = np.empty(rows.size - candidates.size, np.float32)
-    kernels.dots_of_rows(semantic, graph.vectors, rows[~spoken], others)
-    cosine[~spoken] = others
     dense = cosine
     if vector[SEMANTIC_DIMENSIONS:].any():
         dense = np.empty(rows.size, np.float32)
@@ -319,13 +306,6 @@ def _by_promise(meetings: Int32s, most: Float32s) -> Int32s:
         meetings, promise = meetings[place], promise[place]
     head = np.argsort(promise[:SORTED_MEETINGS], kind="stable")
     return np.concatenate((meetings[:SORTED_MEETINGS][head], meetings[SORTED_MEETINGS:]))
-
-
-def _bounds(graph: MemoryGraph, turns: Int32s) -> tuple[Int32s, Int32s]:
-    """The first turn of each turn's meeting, and the one after its last."""
-    meeting = graph.meeting_of_row[graph.row_of_turn[turns]]
-    starts = graph.meeting_turns
-    return starts[meeting].astype(np.int32), starts[meeting + 1].astype(np.int32)
 
 
 def _meeting_prior(graph: MemoryGraph, scope: Scope, words: Float32s, semantic: Float32s) -> Float32s:
