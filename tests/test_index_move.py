@@ -202,7 +202,7 @@ def test_one_command_each_way(tmp_path: Path, url: str) -> None:
     (folder / "crane.txt").write_text("Ann: The crane is rusty.\nBob: I will order the paint by Monday.\n")
     cofio("ingest", folder, "--data-dir", store)
     there = cofio("index", "to-server", url, "--data-dir", store, "--replace")  # other tests' is there
-    assert "4 questions asked before and after: 4 answers name the same memories" in there
+    assert "4 questions asked before and after: 4 find the same memories" in there
     assert f"cofio serve --qdrant-url {url}" in there
     back = cofio("index", "to-embedded", "--data-dir", store)
-    assert "4 answers name the same memories" in back
+    assert "4 find the same memories" in back

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ from cofio.records import (
 from cofio.runtime import Runtime, open_runtime
 from cofio.search import WITHOUT_INDEX, Search, search
 from cofio.settings import Settings
+from cofio.store.pseudonyms import in_pseudonyms
+from cofio.store.vectors import Hit
 
 SUBJECTS: Final = ("kiln", "harbour crane", "night shift", "gasket supplier")
 EVERYWHERE: Final = dict.fromkeys(Level, 6)
@@ -71,15 +74,28 @@ async def test_graph_and_index_find_the_same(
     async with open_runtime(Settings(data_dir=tmp_path), HashEncoder()) as runtime:
         await _filled(runtime)
         compared = await _search(runtime, filters)
-        assert not compared.hits
+        assert compared.hits is None
         assert compared.nodes(Level.EPISODE).size == episodes
-        nearest_ids = {level: _ids(compared, level) for level in Level}
-        monkeypatch.setattr(nearest, "MOST_COMPARED", 2)  # too many for the graph
-        asked = await _search(runtime, filters)
+        found = {level: _ids(compared, level) for level in Level}
+        asked = await runtime.index.search(compared.vector, EVERYWHERE, in_pseudonyms(filters))
         # Which concepts pass a filter on meetings or speakers, the index cannot tell.
-        assert set(asked.hits) == set(Level) - ({Level.CONCEPT} if filters.narrow else set())
-        assert {level: _ids(asked, level) for level in Level} == nearest_ids
-        assert asked.missing == compared.missing == ()
+        for level in Level if not filters.narrow else (Level.CONTEXT, Level.EPISODE):
+            assert [hit.memory_id for hit in asked[level]] == found[level]
+        monkeypatch.setattr(nearest, "MOST_COMPARED", 2)  # too many for the graph
+        indexed = await _search(runtime, filters)
+        assert indexed.hits is not None
+        assert {level: _ids(indexed, level) for level in Level} == found
+        assert indexed.missing == compared.missing == ()
+
+
+async def test_what_the_graph_has_no_more_is_left_out(tmp_path: Path) -> None:
+    async with open_runtime(Settings(data_dir=tmp_path), HashEncoder()) as runtime:
+        await _filled(runtime)
+        found = await _search(runtime, Filters())
+        rows = found.nodes(Level.EPISODE).tolist()
+        hits = [Hit(memory_id=memory_id, score=1.0) for memory_id in _ids(found, Level.EPISODE)]
+        gone = Hit(memory_id="00000000-0000-4000-8000-000000000001", score=1.0)
+        assert replace(found, hits=[gone, *hits]).nodes(Level.EPISODE).tolist() == rows
 
 
 async def test_only_what_is_too_much_to_compare_needs_the_index(

@@ -59,8 +59,8 @@ CONTEXTUAL: Final = 0.4
 async def recall(runtime: Runtime, question: Question) -> Answer:
     """The answer to `question` from the memory as it is now.
 
-    Equal questions on an equal memory have equal answers. Where the encoder or the vector store does not answer, the
-    answer is found without it and says so. Raises `Overloaded` when it has waited for its turn, or then for the
+    Equal questions on an equal memory have equal answers. Where the encoder does not answer, or the vector store and it
+    is needed, the answer is found without it and says so. Raises `Overloaded` when it has waited for its turn, or then for the
     encoder, for `max_query_wait_s`. Either way it is counted, timed and logged, without a word of the question or the
     answer.
     """

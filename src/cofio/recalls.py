@@ -18,15 +18,21 @@ class Recalls:
         self._places = asyncio.Semaphore(at_once)
         self._wait_s = wait_s
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="recall")
+        self._closed = False
         self.waiting = 0
         """How many questions wait for a place."""
 
     async def aclose(self) -> None:
-        """Every question that has its turn is answered, and the threads have ended."""
-        for _ in range(self.at_once):
-            await self._places.acquire()
-        # A question whose caller has left gives its place away while a thread still works for it.
-        await asyncio.to_thread(self.threads.shutdown)
+        """Every question that has its turn is answered, and the threads have ended; closing twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            for _ in range(self.at_once):
+                await self._places.acquire()
+        finally:
+            # A question whose caller has left gives its place away while a thread still works for it.
+            await asyncio.to_thread(self.threads.shutdown)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:

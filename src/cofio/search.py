@@ -1,4 +1,4 @@
-"""What is nearest to a question's vector: by the graph's own vectors, or where these are too many by the vector index.
+"""What is nearest to a question's vector: by the graph's own vectors, or where episodes are too many by the vector index.
 
 The graph holds every vector for the spread; to compare them there takes less time than to ask another process
 (docs/decisions/0014).
@@ -7,7 +7,7 @@ The graph holds every vector for the spread; to compare them there takes less ti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -35,25 +35,27 @@ WITHOUT_INDEX: Final = Missing(
 class Search:
     """What is nearest to `vector` (400 dimensions) in `graph` inside `bounds`, of each level in `limits` at most so many.
 
-    `hits` is what the index found, where it was asked; `missing` tells if it did not answer.
+    `hits` are the episodes that the index found, None where they are compared; `missing` tells if it was asked and did not
+    answer.
     """
 
     graph: MemoryGraph
     bounds: Scope
     vector: Float32s
     limits: Mapping[Level, int]
-    hits: Mapping[Level, Sequence[Hit]]
-    missing: tuple[Missing, ...]
+    hits: Sequence[Hit] | None = None
+    missing: tuple[Missing, ...] = ()
 
     def nodes(self, level: Level) -> Int32s:
-        """The nodes of a level, best first. For threads: it compares what the index was not asked for.
+        """The nodes of a level, best first. For threads: it compares what the index did not find.
 
         What the index holds and this version of the graph does not (or no more) is left out.
         """
         if level not in self.limits:
             return np.empty(0, np.int32)
-        if level in self.hits:
-            return self.graph.nodes_of(level, [hit.memory_id for hit in self.hits[level]])
+        if level is Level.EPISODE and self.hits is not None:
+            rows = self.graph.rows_by_id.find([hit.memory_id for hit in self.hits])
+            return rows[rows >= 0]
         return nearest_nodes(self.graph, self.bounds, level, self.vector, self.limits[level])[0]
 
 
@@ -65,30 +67,24 @@ async def search(
     vector: Float32s,
     limits: Mapping[Level, int],
 ) -> Search:
-    """A search inside `bounds`, which is what passes `filters`; where the index has to find something, it has been asked."""
-    # Concepts belong to no meeting in the index: which of them pass narrow filters, only the graph can tell.
-    asked = {
-        level: limit
-        for level, limit in limits.items()
-        if not (comparable(graph, bounds, level) or (level is Level.CONCEPT and filters.narrow))
-    }
-    hits = await _indexed(runtime, filters, vector, asked) if asked else {}
-    return Search(
-        graph=graph,
-        bounds=bounds,
-        vector=vector,
-        limits=limits,
-        hits=hits or {},
-        missing=() if hits is not None else (WITHOUT_INDEX,),
-    )
+    """A search inside `bounds`, which is what passes `filters`; where the index has to find the episodes, it has."""
+    found = Search(graph=graph, bounds=bounds, vector=vector, limits=limits)
+    if Level.EPISODE not in limits or comparable(graph, bounds):
+        return found
+    hits = await _indexed(runtime, filters, vector, limits[Level.EPISODE])
+    return replace(found, hits=hits, missing=(WITHOUT_INDEX,) if hits is None else ())
 
 
-async def _indexed(
-    runtime: Runtime, filters: Filters, vector: Float32s, limits: Mapping[Level, int]
-) -> Mapping[Level, Sequence[Hit]] | None:
-    """The hits of the vector index; None where it does not answer."""
+def needs_no_index(graph: MemoryGraph) -> bool:
+    """Whether no question of `graph` is answered by what the index holds, or does not hold yet."""
+    return graph.episodes <= MOST_COMPARED
+
+
+async def _indexed(runtime: Runtime, filters: Filters, vector: Float32s, limit: int) -> Sequence[Hit] | None:
+    """The episodes that the vector index finds; None where it does not answer."""
     try:
         async with runtime.breaker.calling(runtime.settings.max_search_wait_s):
-            return await runtime.index.search(vector, limits, in_pseudonyms(filters))
+            found = await runtime.index.search(vector, {Level.EPISODE: limit}, in_pseudonyms(filters))
+        return found[Level.EPISODE]
     except VectorStoreUnavailable:
         return None

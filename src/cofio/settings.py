@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     max_search_wait_s: float = Field(
         default=1.0,
         gt=0,
-        description="Seconds that a query waits for the vector store; then it is answered from the graph, degraded.",
+        description="Seconds that a query which needs the vector store waits for it; then it is answered from the graph, degraded.",
     )
     cache_entries: int = Field(default=2048, ge=1, description="Answers that the cache holds at most.")
     cache_bytes: int = Field(

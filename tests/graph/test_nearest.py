@@ -194,25 +194,11 @@ def test_compacting_keeps_each_memory_its_sketch(ledger: Ledger) -> None:
     assert (graph.concept_sketches == sketched(graph.concept_vectors)).all()
 
 
-def test_what_an_index_found_is_left_out_where_the_graph_has_it_no_more(associated: MemoryGraph) -> None:
-    graph = associated
-    for level, nodes, dead in (
-        (Level.EPISODE, [70, 2], int(graph.meeting_rows[2])),
-        (Level.CONTEXT, [graph.episodes + 7, graph.episodes + 1], graph.episodes + 4),
-        (Level.CONCEPT, [graph.first_concept + 2, graph.first_concept], graph.first_concept + 4),
-    ):
-        ids = [graph.memory_id(node) for node in (nodes[0], dead, nodes[1])]
-        assert graph.nodes_of(level, [*ids, meeting_id(77)]).tolist() == nodes
-
-
 def test_a_memory_is_compared_up_to_a_size(graph: MemoryGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     living = sum(SIZES) - SIZES[2]
     everything, one = scope(graph, Filters()), scope(graph, Filters(meeting_id=(meeting_id(0),)))
     monkeypatch.setattr(nearest, "MOST_COMPARED", living)
-    assert all(comparable(graph, everything, level) for level in Level)
+    assert comparable(graph, everything)
     monkeypatch.setattr(nearest, "MOST_COMPARED", living - 1)
-    assert not comparable(graph, everything, Level.EPISODE)
-    assert comparable(graph, one, Level.EPISODE)
-    monkeypatch.setattr(nearest, "MOST_COMPARED", 2 * len(SIZES) - 1)
-    assert not comparable(graph, one, Level.CONTEXT)
-    assert comparable(graph, everything, Level.CONCEPT)
+    assert not comparable(graph, everything)
+    assert comparable(graph, one)

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from in_process import client
 from prometheus_client import REGISTRY
 
+from cofio import search
+from cofio.graph import nearest
 from cofio.http.cached import CACHE_HEADER, MAX_KNOWN_BODY_BYTES, KnownBodies
 from cofio.ingest import ingest
 from cofio.records import MeetingInput, Question
@@ -168,7 +170,22 @@ async def test_what_was_ingested_or_deleted_is_seen_at_once(tmp_path: Path) -> N
         assert [await ask(), await ask()] == [("miss", 0), ("hit", 0)]
 
 
-async def test_an_answer_without_what_the_index_lacks_yet_is_not_kept(tmp_path: Path) -> None:
+async def test_an_answer_that_the_index_has_no_part_in_is_kept_whatever_it_is_owed(tmp_path: Path) -> None:
+    chosen = Settings(data_dir=tmp_path / "store")
+    async with open_runtime(chosen, HashEncoder()) as runtime, client(chosen, runtime) as asked:
+        await ingest(runtime, MeetingInput(title="Roof", transcript="Ann: I ask the roofers."), settle=False)
+        await runtime.live.catch_up()
+        assert await runtime.outbox.owed()
+        answers = [await asked.post(PATH, json={"query": "Who asks the roofers?"}) for _ in range(2)]
+        assert [answer.headers[CACHE_HEADER] for answer in answers] == ["miss", "hit"]
+        assert answers[1].json()["direct_results"]["L2"]
+
+
+async def test_an_answer_without_what_the_index_lacks_yet_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MOST_COMPARED", 0)
+    monkeypatch.setattr(nearest, "MOST_COMPARED", 0)
     chosen = Settings(data_dir=tmp_path / "store")
     async with open_runtime(chosen, HashEncoder()) as runtime, client(chosen, runtime) as asked:
 

@@ -32,7 +32,7 @@ Found = Mapping[Level, Sequence[str]]
 
 
 async def measure(bench: Bench) -> Findings:
-    """The index of a running store, beside peers that hold the same vectors."""
+    """The search of a running store, beside peers that hold the same vectors."""
     findings = Findings()
     source = read_source(bench.data)
     folder = await drawn_store(bench, source, bench.effort.memories)
@@ -84,8 +84,8 @@ async def measure(bench: Bench) -> Findings:
         "threads": 1,
     }
     findings.notes += [
-        "All search inside the measuring process; cofio as a question's thread does: levels of up to "
-        f"{MOST_COMPARED:,} memories are compared in the graph. What is more is asked of its index, a process of its own.",
+        "All search inside the measuring process; cofio as a question's thread does: contexts, concepts and up to "
+        f"{MOST_COMPARED:,} episodes are compared in the graph. More episodes are asked of its index, a process of its own.",
         "hnswlib holds the 384 semantic dimensions and numbers only: no features to steer by, no filters, no payloads, nothing on disk, and no changes while it is "
         "searched. It is the floor for graph search, not an alternative.",
     ]

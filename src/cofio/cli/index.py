@@ -78,7 +78,7 @@ def _show(move: Move) -> None:
     show_counts(out, f"Index at {move.place}", move.memories)
     before = "" if move.asked_before else ", before without the index, which did not answer"
     out.print(
-        f"{move.questions} questions asked before and after{before}: {move.same} answers name the same memories, "
+        f"{move.questions} questions asked before and after{before}: {move.same} find the same memories, "
         f"{move.shared:,} of {move.named:,} memories are the same.",
         highlight=False,
         soft_wrap=True,

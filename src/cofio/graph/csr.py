@@ -15,7 +15,7 @@ from cofio.graph.blocks import Int16s, Lexicons, MeetingHead
 from cofio.graph.ids import IdIndex, Ids, written
 from cofio.graph.scratch import ScratchPool
 from cofio.graph.sketches import Sketches
-from cofio.records import SEMANTIC_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s, Int64s, Level
+from cofio.records import SEMANTIC_DIMENSIONS, Bools, ConceptKind, Float32s, Int32s, Int64s
 
 # A name in more rows of documents than this says little about two that share it.
 RARE_NAME_ROWS: Final = 40
@@ -176,16 +176,6 @@ class MemoryGraph:
         """Every living meeting by its number."""
         return {number: self.heads[number] for number in np.flatnonzero(self.alive).tolist()}
 
-    def nodes_of(self, level: Level, memory_ids: Sequence[str]) -> Int32s:
-        """The nodes of those of the ids that this version holds alive at `level`, in their order."""
-        if level is Level.CONCEPT:
-            numbers = np.array(
-                [self.concept_of_memory.get(memory_id, -1) for memory_id in memory_ids], np.int32
-            )
-            return self.first_concept + numbers[(numbers >= 0) & (numbers < self.concept_alive.size)]
-        found = (self.rows_by_id if level is Level.EPISODE else self.contexts_by_id).find(memory_ids)
-        return (0 if level is Level.EPISODE else self.episodes) + found[found >= 0]
-
     def semantic(self, rows: Int32s | slice) -> Float32s:
         """The semantic parts of the rows' vectors, (rows, 384), each of unit norm."""
         return np.asarray(self.vectors[rows, :SEMANTIC_DIMENSIONS] * kernels.SCALE)
@@ -199,11 +189,6 @@ class MemoryGraph:
         meetings = np.array(self.meetings_of_speaker.get(speaker, ()), np.int32)
         meetings = meetings[meetings < self.alive.size]
         return meetings[self.alive[meetings]]
-
-    @cached_property
-    def contexts_by_id(self) -> IdIndex:
-        """The numbers of the living contexts."""
-        return IdIndex.empty().grown(self.context_ids, self.alive[self.context_meeting])
 
     @cached_property
     def meeting_of_node(self) -> Int32s:

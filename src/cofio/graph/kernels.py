@@ -1,4 +1,4 @@
-"""Compiled kernels of the memory graph: arrays in, arrays out, scratch owned by the caller.
+"""Compiled kernels of the memory graph: arrays in, arrays out; scratch as long as the memory is owned by the caller.
 
 Two orders of episodes appear throughout. *Row* r counts every episode of the memory; *turn* k counts only the
 episodes of at least five words, in the order in which they were said. A meeting m holds rows `meeting_rows[m]` to

@@ -15,7 +15,7 @@ from cofio.graph.scope import Scope
 from cofio.graph.sketches import Sketches, sketched
 from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s, Int64s, Level, MemoryType
 
-# Memories of a level whose sketches one question may compare: beyond, the vector index is faster (docs/decisions/0014).
+# Episodes whose sketches one question may compare: beyond, the vector index is faster (docs/decisions/0014).
 MOST_COMPARED: Final = 150_000
 # How many memories are compared in full: so many, so many for each that is wanted, and one in so many. Of 100,000
 # episodes they hold .995 of the ten nearest and .980 of the fifty nearest.
@@ -41,11 +41,11 @@ class _Compared:
         return int((self.starts[self.parts + 1] - self.starts[self.parts]).sum())
 
 
-def comparable(graph: MemoryGraph, bounds: Scope, level: Level) -> bool:
-    """Whether `nearest_nodes` looks at all memories of `level` inside `bounds`."""
-    if level is Level.EPISODE:
-        return int(np.diff(graph.meeting_rows)[bounds.meetings].sum()) <= MOST_COMPARED
-    return (graph.context_meeting if level is Level.CONTEXT else graph.concept_alive).size <= MOST_COMPARED
+def comparable(graph: MemoryGraph, bounds: Scope) -> bool:
+    """Whether `nearest_nodes` looks at all episodes inside `bounds`; at contexts and concepts, which are a tenth as many, it
+    always does.
+    """
+    return int(np.diff(graph.meeting_rows)[bounds.meetings].sum()) <= MOST_COMPARED
 
 
 def nearest_nodes(
@@ -62,7 +62,6 @@ def nearest_nodes(
     weights = np.ascontiguousarray(vector[SEMANTIC_DIMENSIONS:])
     steered = bool(weights.any())
     compared = _compared(graph, bounds, level, semantic)
-    wanted = max(FULL_LEAST, FULL_EACH * limit, compared.size // FULL_SHARE)
     with graph.scratch.borrow(graph.nodes) as scratch:
         steps = scratch.parent.view(np.uint16)[: compared.size]
         sketch = sketched(semantic[None])[0]
@@ -70,6 +69,8 @@ def nearest_nodes(
         if steered:
             kernels.steered_steps(weights, compared.vectors, compared.parts, compared.starts, STEPS, steps)
         _leave_out(graph, bounds, level, compared, steps)
+        # Of those inside: what else there is must not show in what is found.
+        wanted = max(FULL_LEAST, FULL_EACH * limit, np.count_nonzero(steps < STEPS) // FULL_SHARE)
         found: tuple[Int32s, Float32s] = kernels.best_within(
             compared.parts, compared.starts, steps, STEPS, wanted, vector if steered else semantic, compared.vectors,
             np.int32(compared.first), graph.ids, graph.context_ids, graph.concept_ids, limit,

@@ -119,8 +119,8 @@ def gather(
 ) -> Evidence:
     """The evidence for every row around the lexical seeds and the dense hits.
 
-    `vector` is the query's 400 dimensions (unit semantic part, steering weights), `dense_rows` the rows that the
-    vector index returned. Cost: some 3,000 inner products; nothing is as long as the memory.
+    `vector` is the query's 400 dimensions (unit semantic part, steering weights), `dense_rows` the rows nearest
+    to it. Cost: some 3,000 inner products; nothing is as long as the memory.
     """
     terms, idf = lexical.terms, lexical.idf
     seeds = np.unique(np.concatenate((lexical.turns, lexical.rows, dense_rows))).astype(np.int32)

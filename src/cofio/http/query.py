@@ -31,6 +31,7 @@ from cofio.http.schemas import QueryRequest
 from cofio.http.state import CACHED, OpenRuntime, Sender
 from cofio.http.wire import to_json
 from cofio.records import Answer
+from cofio.search import needs_no_index
 
 QueryBody = Annotated[
     QueryRequest,
@@ -87,7 +88,7 @@ def add_routes(router: APIRouter, known: KnownBodies) -> BaseRoute:
             json, way = with_time(content, seconds), "hit"
         else:
             # Else what was just written might be missing in the index, and so in the cached answer, until the next change.
-            settled = not await runtime.outbox.owed()
+            settled = needs_no_index(runtime.live.current) or not await runtime.outbox.owed()
             answer = await query.recall(runtime, question)
             json, way = to_json(answer), "miss"
             if answer.degraded:
@@ -108,8 +109,8 @@ def add_routes(router: APIRouter, known: KnownBodies) -> BaseRoute:
         description=(
             "Direct results of each level, memories that the question woke beyond them (each with the path "
             "from its seed), bridges to other meetings, and the confidence that the memory holds an answer. "
-            "Equal questions get equal answers as long as nothing was ingested or deleted. Where the vector store or "
-            "the encoder does not answer, the other channels do: the answer is `degraded`, and `missing` says what "
+            "Equal questions get equal answers as long as nothing was ingested or deleted. Where the encoder does not "
+            "answer, or the vector store and it is needed, the other channels do: the answer is `degraded`, and `missing` says what "
             "it had to do without."
         ),
         tags=["query"],
