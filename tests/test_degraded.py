@@ -269,7 +269,8 @@ async def test_the_graph_finds_what_the_index_finds(tmp_path: Path) -> None:
             found = await runtime.index.search(vector, {Level.EPISODE: 15}, in_pseudonyms(filters))
             hits = found[Level.EPISODE]
             assert bool(hits) == some
-            rows, scores = nearest_nodes(graph, scope(graph, filters), Level.EPISODE, vector, 15)
+            bounds = scope(graph, filters)
+            rows, scores = nearest_nodes(graph, bounds, vector, {Level.EPISODE: 15})[Level.EPISODE]
             # Fixed-point vectors are a ten-thousandth off, so that equals may change places.
             assert scores.tolist() == pytest.approx([hit.score for hit in hits], abs=2e-4)
             if len(hits) < 15:
@@ -285,9 +286,9 @@ async def test_a_large_memory_is_compared_where_it_is_nearest(
         # Two meetings: a memory of more episodes than the real bound takes minutes to make.
         monkeypatch.setattr(nearest, "MOST_COMPARED", 8)
         graph = runtime.live.current
-        rows, _scores = nearest_nodes(
-            graph, scope(graph, Filters()), Level.EPISODE, _vector("gasket supplier"), 50
-        )
+        everything = scope(graph, Filters())
+        vector = _vector("gasket supplier")
+        rows, _scores = nearest_nodes(graph, everything, vector, {Level.EPISODE: 50})[Level.EPISODE]
         titles = {graph.heads[number].title for number in graph.meeting_of_row[rows].tolist()}
         assert titles == {"Sync 2", "Sync 7"}
 

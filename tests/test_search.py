@@ -62,7 +62,7 @@ async def _search(runtime: Runtime, filters: Filters) -> Search:
 
 
 def _ids(found: Search, level: Level) -> list[str]:
-    return written(found.graph.ids_of(found.nodes(level)))
+    return written(found.graph.ids_of(found.nodes()[level]))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ async def test_graph_and_index_find_the_same(
         await _filled(runtime)
         compared = await _search(runtime, filters)
         assert compared.hits is None
-        assert compared.nodes(Level.EPISODE).size == episodes
+        assert compared.nodes()[Level.EPISODE].size == episodes
         found = {level: _ids(compared, level) for level in Level}
         asked = await runtime.index.search(compared.vector, EVERYWHERE, in_pseudonyms(filters))
         # Which concepts pass a filter on meetings or speakers, the index cannot tell.
@@ -92,10 +92,10 @@ async def test_what_the_graph_has_no_more_is_left_out(tmp_path: Path) -> None:
     async with open_runtime(Settings(data_dir=tmp_path), HashEncoder()) as runtime:
         await _filled(runtime)
         found = await _search(runtime, Filters())
-        rows = found.nodes(Level.EPISODE).tolist()
+        rows = found.nodes()[Level.EPISODE].tolist()
         hits = [Hit(memory_id=memory_id, score=1.0) for memory_id in _ids(found, Level.EPISODE)]
         gone = Hit(memory_id="00000000-0000-4000-8000-000000000001", score=1.0)
-        assert replace(found, hits=[gone, *hits]).nodes(Level.EPISODE).tolist() == rows
+        assert replace(found, hits=[gone, *hits]).nodes()[Level.EPISODE].tolist() == rows
 
 
 async def test_only_what_is_too_much_to_compare_needs_the_index(
@@ -118,7 +118,7 @@ async def test_only_what_is_too_much_to_compare_needs_the_index(
             # Of a memory that is too large to compare, what is nearest by its meetings is found.
             monkeypatch.setattr(nearest, "MOST_COMPARED", 3)
             found = await _search(runtime, Filters())
-            meetings = runtime.live.current.meeting_of_row[found.nodes(Level.EPISODE)]
+            meetings = runtime.live.current.meeting_of_row[found.nodes()[Level.EPISODE]]
             assert {runtime.live.current.heads[m].title for m in meetings.tolist()} == {"kiln"}
             assert found.missing == (WITHOUT_INDEX,)
         finally:
@@ -135,7 +135,7 @@ async def test_a_memory_is_found_before_the_index_has_it(tmp_path: Path) -> None
             async with asyncio.timeout(20):
                 await runtime.live.catch_up()
             found = await _search(runtime, Filters())
-            assert found.nodes(Level.EPISODE).size == 1
+            assert found.nodes()[Level.EPISODE].size == 1
         finally:
             os.kill(runtime.index.process_id, signal.SIGCONT)
 

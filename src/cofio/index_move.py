@@ -203,8 +203,8 @@ def _compared_in_graph(graph: MemoryGraph, questions: Sequence[_Asked]) -> list[
         scores = np.empty(rows.size, np.float32)
         kernels.dots_of_rows(asked.vector, graph.vectors, rows, scores)
         nodes = rows[best(graph, rows, scores, limits.pop(Level.EPISODE))].tolist()
-        for level, limit in limits.items():
-            nodes += nearest_nodes(graph, bounds, level, asked.vector, limit)[0].tolist()
+        for others, _ in nearest_nodes(graph, bounds, asked.vector, limits).values():
+            nodes += others.tolist()
         found.append(frozenset(graph.memory_ids(nodes).values()))
     return found
 

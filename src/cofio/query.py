@@ -129,10 +129,11 @@ async def _recall_in_place(
     def answer() -> Answer:
         # One thread does what is left: handing a question from thread to thread costs more than to fetch its memories.
         with stages("search"):
+            nodes = inside.nodes()
             nearest = Nearest(
-                rows=inside.nodes(Level.EPISODE),
-                outside=np.empty(0, np.int32) if beyond is None else beyond.nodes(Level.EPISODE),
-                concepts=inside.nodes(Level.CONCEPT) - graph.first_concept,
+                rows=nodes[Level.EPISODE],
+                outside=np.empty(0, np.int32) if beyond is None else beyond.nodes()[Level.EPISODE],
+                concepts=nodes[Level.CONCEPT] - graph.first_concept,
             )
         with stages("activate"):
             findings, ids = _find(graph, bounds, outside, cue, lexical, vector, nearest, question)

@@ -21,6 +21,7 @@ from cofio.runtime import Runtime
 from cofio.store.pseudonyms import in_pseudonyms
 from cofio.store.vectors import Hit
 
+_NONE: Final = np.empty(0, np.int32)
 # What stands in for the index where it does not answer.
 WITHOUT_INDEX: Final = Missing(
     code=VectorStoreUnavailable.code,
@@ -46,17 +47,22 @@ class Search:
     hits: Sequence[Hit] | None = None
     missing: tuple[Missing, ...] = ()
 
-    def nodes(self, level: Level) -> Int32s:
-        """The nodes of a level, best first. For threads: it compares what the index did not find.
+    def nodes(self) -> Mapping[Level, Int32s]:
+        """The nodes of each level, best first, none of one that was not asked for. For threads: it compares what the index
+        did not find.
 
         What the index holds and this version of the graph does not (or no more) is left out.
         """
-        if level not in self.limits:
-            return np.empty(0, np.int32)
-        if level is Level.EPISODE and self.hits is not None:
+        found = dict.fromkeys(Level, _NONE)
+        limits = dict(self.limits)
+        if self.hits is not None:
+            del limits[Level.EPISODE]
             rows = self.graph.rows_by_id.find([hit.memory_id for hit in self.hits])
-            return rows[rows >= 0]
-        return nearest_nodes(self.graph, self.bounds, level, self.vector, self.limits[level])[0]
+            found[Level.EPISODE] = rows[rows >= 0]
+        if limits:
+            compared = nearest_nodes(self.graph, self.bounds, self.vector, limits)
+            found |= {level: nodes for level, (nodes, _) in compared.items()}
+        return found
 
 
 async def search(

@@ -52,11 +52,12 @@ def _ask(graph: MemoryGraph, question: Question) -> None:
     outside, cue = outside_of(graph, bounds, question), read_cue(question.query, graph, bounds)
     query_features(cue.text)
     vector = _vector(1.0)
-    rows, _ = nearest_nodes(graph, bounds, Level.EPISODE, vector, 2)
-    concepts, _ = nearest_nodes(graph, bounds, Level.CONCEPT, vector, 2)
+    limits = {Level.EPISODE: 2, Level.CONCEPT: 2}
+    found = nearest_nodes(graph, bounds, vector, limits)
+    rows, concepts = found[Level.EPISODE][0], found[Level.CONCEPT][0]
     steered = vector.copy()
     steered[-1] = 1.0
-    nearest_nodes(graph, bounds, Level.EPISODE, steered, 2)
+    nearest_nodes(graph, bounds, steered, limits)
     lexical = lexical_seeds(graph, bounds, cue.stems)
     nearest = Nearest(rows=rows, outside=rows, concepts=concepts - graph.first_concept)
     find(graph, bounds, outside, cue, lexical, vector, nearest, question)

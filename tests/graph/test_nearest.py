@@ -34,6 +34,12 @@ def _question(seed: int, **weights: float) -> Float32s:
     return np.asarray(vector, np.float32)
 
 
+def _nearest(
+    graph: MemoryGraph, bounds: Scope, level: Level, vector: Float32s, limit: int
+) -> tuple[Int32s, Float32s]:
+    return nearest_nodes(graph, bounds, vector, {level: limit})[level]
+
+
 def _allowed(graph: MemoryGraph, bounds: Scope) -> Int32s:
     rows = np.arange(graph.episodes, dtype=np.int32)
     return rows[bounds.passes(graph, rows)]
@@ -79,7 +85,7 @@ def test_few_are_compared_exactly(graph: MemoryGraph, filters: Filters, weights:
     bounds = scope(graph, filters)
     for seed in range(5):
         vector = _question(seed, **weights)
-        rows, scores = nearest_nodes(graph, bounds, Level.EPISODE, vector, 20)
+        rows, scores = _nearest(graph, bounds, Level.EPISODE, vector, 20)
         assert rows.tolist() == _slowly(graph, _allowed(graph, bounds), vector, 20)
         exact = graph.vectors[rows].astype(np.float32) @ vector / np.float32(32767)
         assert scores.tolist() == pytest.approx(exact.tolist(), abs=1e-5)
@@ -89,27 +95,63 @@ def test_few_are_compared_exactly(graph: MemoryGraph, filters: Filters, weights:
 def test_of_many_those_whose_signs_differ_least(
     graph: MemoryGraph, filters: Filters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearest, "FULL_LEAST", 0)
-    monkeypatch.setattr(nearest, "FULL_EACH", 2)
+    monkeypatch.setattr(nearest, "WEIGHED_LEAST", 0)
+    monkeypatch.setattr(nearest, "WEIGHED_EACH", 2)
     bounds = scope(graph, filters)
     allowed = _allowed(graph, bounds)
     for seed in range(5):
         vector = _question(seed)
         bits = _bits(graph, allowed, vector)
-        # Ten are wanted, so the twenty nearest by signs are compared, and all that tie with the last of them.
+        # Ten are wanted, so the twenty nearest by signs are looked at, and all that tie with the last of them.
         most = np.sort(bits)[:20].max(initial=0)
-        rows, _ = nearest_nodes(graph, bounds, Level.EPISODE, vector, 10)
+        rows, _ = _nearest(graph, bounds, Level.EPISODE, vector, 10)
         assert rows.tolist() == _slowly(graph, allowed[bits <= most], vector, 10)
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+def test_of_these_the_ones_whose_signs_promise_most(
+    graph: MemoryGraph, filters: Filters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "FULL_LEAST", 0)
+    monkeypatch.setattr(nearest, "FULL_EACH", 2)
+    bounds = scope(graph, filters)
+    allowed = _allowed(graph, bounds)
+    told_apart = 0
+    for seed in range(5):
+        vector = _question(seed)
+        sums = (graph.vectors[allowed, :SEMANTIC_DIMENSIONS] > 0) @ vector[:SEMANTIC_DIMENSIONS]
+        # Ten are wanted, so twenty are compared, and whose sums are within one of 4,096 steps of the last of them.
+        least = np.sort(sums)[-20:].min(initial=np.inf)
+        step = np.ptp(sums) / 4000 if sums.size else 0.0
+        if not ((sums != least) & (abs(sums - least) < step)).any():
+            told_apart += 1
+            rows, _ = _nearest(graph, bounds, Level.EPISODE, vector, 10)
+            assert rows.tolist() == _slowly(graph, allowed[sums >= least], vector, 10)
+    assert told_apart
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_signs_are_weighed_by_the_numbers_of_the_question(scale: float) -> None:
+    rng = np.random.default_rng(3)
+    held, query = vectors(rng, 500), scale * vectors(rng, 1)[0, :SEMANTIC_DIMENSIONS]
+    sums = (held[:, :SEMANTIC_DIMENSIONS] > 0) @ query
+    rows = np.arange(0, 500, 2, dtype=np.int32)
+    kept = kernels._weighed(query, sketched(held), rows, 40)
+    assert 40 <= kept.size <= 44  # what falls into one step comes together
+    order = rows[np.argsort(-sums[rows])]
+    assert set(order[:36].tolist()) <= set(kept.tolist()) <= set(order[:48].tolist())
+    assert kept.tolist() == sorted(kept.tolist())
 
 
 def test_a_weight_that_outweighs_all_decides_who_is_compared(
     graph: MemoryGraph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearest, "FULL_LEAST", 0)
-    monkeypatch.setattr(nearest, "FULL_EACH", 2)
+    for least, each in (("WEIGHED_LEAST", "WEIGHED_EACH"), ("FULL_LEAST", "FULL_EACH")):
+        monkeypatch.setattr(nearest, least, 0)
+        monkeypatch.setattr(nearest, each, 2)
     bounds = scope(graph, Filters())
     for weight in (40.0, -40.0):
-        rows, _ = nearest_nodes(graph, bounds, Level.EPISODE, _question(1, f5=weight), 10)
+        rows, _ = _nearest(graph, bounds, Level.EPISODE, _question(1, f5=weight), 10)
         assert rows.tolist() == _slowly(graph, _allowed(graph, bounds), _question(1, f5=weight), 10)
 
 
@@ -118,7 +160,7 @@ def test_the_same_said_twice_goes_by_its_id() -> None:
     for key in (7, 7, 3):  # whatever the order of the rows
         ledger.add_meeting(meeting(key, 12, ledger.lexicons))
     graph = ledger.graph(1)
-    rows, scores = nearest_nodes(graph, scope(graph, Filters()), Level.EPISODE, _question(2), 30)
+    rows, scores = _nearest(graph, scope(graph, Filters()), Level.EPISODE, _question(2), 30)
     pairs = list(zip((-scores.round(6)).tolist(), written(graph.ids[rows]), strict=True))
     assert pairs == sorted(pairs)
 
@@ -154,7 +196,7 @@ def test_concepts_are_those_that_are_mentioned_inside(
     associated: MemoryGraph, filters: Filters, numbers: list[int], weights: dict[str, float]
 ) -> None:
     graph, vector = associated, _question(3, **weights)
-    nodes, scores = nearest_nodes(graph, scope(graph, filters), Level.CONCEPT, vector, 4)
+    nodes, scores = _nearest(graph, scope(graph, filters), Level.CONCEPT, vector, 4)
     exact = graph.concept_vectors[numbers].astype(np.float32) @ vector / np.float32(32767)
     order = np.argsort(-exact)
     assert nodes.tolist() == [graph.first_concept + numbers[i] for i in order]
@@ -174,7 +216,7 @@ def test_contexts_are_those_of_the_meetings_inside(
     graph: MemoryGraph, filters: Filters, meetings: list[int]
 ) -> None:
     vector = _question(3)
-    nodes, scores = nearest_nodes(graph, scope(graph, filters), Level.CONTEXT, vector, 20)
+    nodes, scores = _nearest(graph, scope(graph, filters), Level.CONTEXT, vector, 20)
     numbers = np.flatnonzero(np.isin(graph.context_meeting, meetings))
     exact = graph.context_vectors[numbers].astype(np.float32) @ vector / np.float32(32767)
     order = np.argsort(-exact)

@@ -194,7 +194,8 @@ async def _contexts(bench: Bench, findings: Findings) -> None:
         vectors[:, :SEMANTIC_DIMENSIONS] = runtime.encoder.encode(questions)
         stems = [query_stems(question) for question in questions]
         everything = scope(graph, Filters())
-        nearest = [nearest_nodes(graph, everything, Level.EPISODE, vector, SEEDS)[0] for vector in vectors]
+        limits = {Level.EPISODE: SEEDS}
+        nearest = [nearest_nodes(graph, everything, vector, limits)[Level.EPISODE][0] for vector in vectors]
         contenders = [
             Contender(
                 name=OURS,

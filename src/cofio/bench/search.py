@@ -135,7 +135,7 @@ def _ours(runtime: Runtime, only: str | None) -> Callable[[Float32s], Awaitable[
     async def ask(vector: Float32s) -> Found:
         graph = runtime.live.current
         found = await search(runtime, graph, scope(graph, filters), filters, vector, limits)
-        return {level: written(graph.ids_of(found.nodes(level))) for level in Level}
+        return {level: written(graph.ids_of(nodes)) for level, nodes in found.nodes().items()}
 
     return ask
 

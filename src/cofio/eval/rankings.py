@@ -64,9 +64,9 @@ async def evidence_of(corpus: Corpus, asked: Asked, semantic: Float32s) -> Evide
     vector[: semantic.size] = semantic
     limits = {Level.EPISODE: SEEDS}
     found = await search(corpus.runtime, graph, asked.bounds, asked.filters, vector, limits)
-    rows = await asyncio.to_thread(found.nodes, Level.EPISODE)
+    nodes = await asyncio.to_thread(found.nodes)
     seeds = lexical_seeds(graph, asked.bounds, cue.stems)
-    return gather(graph, asked.bounds, seeds, vector, np.concatenate((rows, cue.documents)))
+    return gather(graph, asked.bounds, seeds, vector, np.concatenate((nodes[Level.EPISODE], cue.documents)))
 
 
 async def dense(corpus: Corpus, asked: Asked) -> Ranking:

@@ -150,25 +150,16 @@ class MemoryGraph:
 
     def memory_id(self, node: int) -> str:
         """The memory id of a node."""
-        return written(self.ids_of(np.array([node])))[0]
+        return written(self.ids_of(np.array([node], np.int32)))[0]
 
     def memory_ids(self, nodes: Collection[int]) -> Mapping[int, str]:
         """The memory id of each of `nodes`."""
         return dict(zip(nodes, written(self.ids_of(np.array(list(nodes), np.int32))), strict=True))
 
-    def ids_of(self, nodes: Int32s | Int64s) -> Ids:
+    def ids_of(self, nodes: Int32s) -> Ids:
         """The memory ids of nodes, as pairs of numbers."""
-        first, last = self.episodes, self.first_concept
-        if nodes.max(initial=0) < first:
-            return self.ids[nodes]
         found = np.empty((nodes.size, 2), np.uint64)
-        for ids, low, high in (
-            (self.ids, 0, first),
-            (self.context_ids, first, last),
-            (self.concept_ids, last, self.nodes),
-        ):
-            here = (nodes >= low) & (nodes < high)
-            found[here] = ids[nodes[here] - low]
+        kernels.ids_of(nodes, self.ids, self.context_ids, self.concept_ids, found)
         return found
 
     @property

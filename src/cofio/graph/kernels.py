@@ -33,6 +33,8 @@ _GAIN: Final = np.float32(2.2)  # K1 + 1
 _AHEAD: Final = 4
 # A bound must not fall below what it bounds by a rounding, nor by what `_even` takes from scores.
 _SLACK: Final = np.float32(1.0001)
+# So many steps tell the sums of a question's numbers over sketches apart.
+_WEIGHED_STEPS: Final = 4096
 
 
 @njit(cache=True, nogil=True, fastmath=_LOOSE)
@@ -115,39 +117,122 @@ def steered_steps(weights, vectors, meetings, meeting_rows, count, steps):
 
 
 @njit(cache=True, nogil=True)
-def leave_out(meetings, meeting_rows, speakers, types, speaker_ok, type_ok, out, steps):
-    """`steps[i]` becomes `out` where the speaker or the type of the i-th row of the meetings does not pass."""
+def spoken(meetings, meeting_rows, speakers, types, speaker_ok, type_ok, out):
+    """`out[i]` becomes whether speaker and type of the i-th row of the meetings pass."""
     at = 0
     for m in meetings:
         for row in range(meeting_rows[m], meeting_rows[m + 1]):
-            if not (speaker_ok[speakers[row] + 1] and type_ok[types[row]]):
-                steps[at] = out
+            out[at] = speaker_ok[speakers[row] + 1] and type_ok[types[row]]
             at += 1
 
 
 @njit(cache=True, nogil=True)
-def _rows_within(meetings, meeting_rows, steps, count, wanted):
-    """The rows of the first steps that hold `wanted` rows together, or of all; `steps[i]` is of the i-th row of the meetings.
+def meetings_inside(inside, meeting_rows, out):
+    """(count, rows): `out[:count]` become the numbers of the meetings that are `inside`, ascending; these hold `rows` rows."""
+    count = rows = 0
+    for m in range(inside.size):
+        if inside[m]:
+            out[count] = m
+            count += 1
+            rows += meeting_rows[m + 1] - meeting_rows[m]
+    return count, rows
 
-    A row whose step is `count` or more is left out.
+
+@njit(cache=True, nogil=True)
+def _end_of_first(counts, wanted):
+    """(end, held): the first steps, up to `end`, exclusive, whose counts together are `held`, at least `wanted` if there are
+    so many.
     """
-    counts = np.zeros(count, np.int64)
-    for step in steps:
-        if step < count:
-            counts[step] += 1
     held, end = 0, 0
-    while end < count and held < wanted:
+    while end < counts.size and held < wanted:
         held += counts[end]
         end += 1
+    return end, held
+
+
+@njit(cache=True, nogil=True)
+def _rows_within(meetings, meeting_rows, steps, count, least, share):
+    """The rows of the first steps that hold `least` rows together, and one of `share`, or of all that are not left out.
+
+    `steps[i]` is of the i-th row of the meetings; a row whose step is `count` is left out.
+    """
+    counts = np.zeros(count + 1, np.int32)
+    for step in steps:
+        counts[step] += 1
+    counts = counts[:count]
+    end, held = _end_of_first(counts, max(least, counts.sum() // share))
+    # Compared in their own type, and in the part of a meeting, the steps take a third of the time.
+    end = np.uint16(end)
     rows = np.empty(held, np.int32)
     n = at = 0
     for m in meetings:
-        for row in range(meeting_rows[m], meeting_rows[m + 1]):
-            if steps[at] < end:
-                rows[n] = row
+        first = meeting_rows[m]
+        part = steps[at : at + meeting_rows[m + 1] - first]
+        for i in range(part.size):
+            if part[i] < end:
+                rows[n] = first + i
                 n += 1
-            at += 1
+        at += part.size
     return rows
+
+
+@njit(cache=True, nogil=True)
+def _weights_of_bytes(query):
+    """(bytes of a sketch, 256) int16: what the query's numbers sum up to where a byte's bits are set, scaled to the range."""
+    size = query.size // 8
+    most = np.float32(1e-9)
+    for byte in range(size):
+        total = np.float32(0.0)
+        for bit in range(8):
+            total += abs(query[8 * byte + bit])
+        most = max(most, total)
+    scale = np.float32(32_000.0) / most  # eight roundings up stay below 32,767
+    table = np.zeros((size, 256), np.int16)
+    for byte in range(size):
+        for bit in range(8):
+            # The first number is the highest bit.
+            begin = 1 << (7 - bit)
+            weight = np.int16(np.rint(query[8 * byte + bit] * scale))
+            table[byte, begin] = weight
+        for bits in range(3, 256):
+            lowest = bits & -bits
+            table[byte, bits] = table[byte, bits ^ lowest] + table[byte, lowest]
+    return table
+
+
+@njit(cache=True, nogil=True)
+def _weighed(query, sketches, rows, wanted):
+    """Those of `rows`, `wanted` or a few more, on whose signs the query's own numbers sum up to most.
+
+    The sum stands for the inner product when only the row's signs are known (asymmetric distance, Dong, Charikar and Li
+    2008).
+    """
+    table = _weights_of_bytes(query).ravel()
+    sums = np.empty(rows.size, np.int32)
+    byte = np.uint64(255)
+    for i in range(rows.size):
+        total = np.int32(0)
+        at = np.uint64(0)
+        # A word is read once and taken apart by shifts.
+        for word in sketches[rows[i]]:
+            for shift in range(0, 64, 8):
+                total += table[at + ((word >> np.uint64(shift)) & byte)]
+                at += np.uint64(256)
+        sums[i] = total
+    most, least = sums.max(), sums.min()
+    counts = np.zeros(_WEIGHED_STEPS, np.int32)
+    width = (most - least) // _WEIGHED_STEPS + 1
+    for i in range(sums.size):
+        sums[i] = (most - sums[i]) // width
+        counts[sums[i]] += 1
+    end, held = _end_of_first(counts, wanted)
+    kept = np.empty(held, np.int32)
+    n = 0
+    for i in range(rows.size):
+        if sums[i] < end:
+            kept[n] = rows[i]
+            n += 1
+    return kept
 
 
 @njit(cache=True, nogil=True)
@@ -718,6 +803,14 @@ def _half(node, half, ids, context_ids, concept_ids):
 
 
 @njit(cache=True, nogil=True)
+def ids_of(nodes, ids, context_ids, concept_ids, out):
+    """`out[i]` becomes the memory id of `nodes[i]`."""
+    for i in range(nodes.size):
+        for half in range(2):
+            out[i, half] = _half(nodes[i], half, ids, context_ids, concept_ids)
+
+
+@njit(cache=True, nogil=True)
 def _lower(node, other, ids, context_ids, concept_ids):
     """Whether the memory id of `node` is lower than that of the other."""
     for half in range(2):
@@ -755,13 +848,27 @@ def best_places(scores, nodes, ids, context_ids, concept_ids, places):
 
 
 @njit(cache=True, nogil=True)
-def best_within(
-    meetings, meeting_rows, steps, count, wanted, query, vectors, first, ids, context_ids, concept_ids, limit
-):
-    """(nodes, inner products) of the best `limit` rows, at least one, of those of the first steps that hold `wanted` together,
-    best first; `first` is the node of row 0. `steps[i]` is of the i-th row of the meetings, left out from `count` on.
+def nearest(
+    sketch, query, sketches, vectors, meetings, meeting_rows, inside, least, share, full, count, steps, first,
+    ids, context_ids, concept_ids, limit,
+):  # fmt: skip
+    """(nodes, inner products) of the best `limit` rows of the meetings, at least one, best first; `first` is the node of row 0.
+
+    Of the rows that are `inside` (each of them if that is empty), those are looked at whose sketches differ least from
+    the query's `sketch`, as many as `_rows_within` says, and of these about `full` compared, whose signs promise most.
+    A query that is longer than a sketch has bits is steered: `steered_steps` say who is looked at, and all are compared.
     """
-    rows = _rows_within(meetings, meeting_rows, steps, count, wanted)
+    sketch_steps(sketch, sketches, meetings, meeting_rows, steps)
+    steered = query.size > 64 * sketch.size
+    if steered:
+        steered_steps(query[64 * sketch.size :], vectors, meetings, meeting_rows, count, steps)
+    if inside.size:
+        for i in range(steps.size):
+            if not inside[i]:
+                steps[i] = count
+    rows = _rows_within(meetings, meeting_rows, steps, count, least, share)
+    if rows.size > full and not steered:
+        rows = _weighed(query, sketches, rows, full)
     scores = np.empty(rows.size, np.float32)
     dots_of_rows(query, vectors, rows, scores)
     nodes = first + rows
@@ -799,16 +906,23 @@ def best_sums(keys, values, most, key, total):
 
 
 @njit(cache=True, nogil=True)
-def mentioned(concepts, concept_start, concept_rows, meeting_of_row, in_scope, out):
-    """`out[i]`, where it is True, becomes whether a row of a meeting in scope mentions `concepts[i]`."""
+def mentioned(
+    concepts, concept_start, concept_rows, concept_projects, meeting_of_row, in_scope, projects, out
+):
+    """`out[i]` becomes whether a row of a meeting in scope mentions `concepts[i]`; without `projects` every meeting is in
+    scope, with them all meetings in scope, and all that mention one concept, are of one that is set.
+    """
     for i in range(concepts.size):
-        if not out[i]:
+        begin, end = concept_start[concepts[i]], concept_start[concepts[i] + 1]
+        if projects.size == 0:
+            out[i] = end > begin
             continue
         out[i] = False
-        for p in range(concept_start[concepts[i]], concept_start[concepts[i] + 1]):
-            if in_scope[meeting_of_row[concept_rows[p]]]:
-                out[i] = True
-                break
+        if projects[concept_projects[concepts[i]]]:
+            for p in range(begin, end):
+                if in_scope[meeting_of_row[concept_rows[p]]]:
+                    out[i] = True
+                    break
 
 
 @njit(cache=True, nogil=True)

@@ -35,16 +35,16 @@ class Scope:
 
     def mentions(self, graph: MemoryGraph, concepts: Int32s) -> Bools:
         """Which of `concepts` are alive and mentioned in a meeting of the scope."""
-        if np.array_equal(self.meetings, graph.alive):
-            return np.asarray((np.diff(graph.concept_start) > 0)[concepts])
-        # All meetings that mention a concept are of its project.
-        projects = np.zeros(len(graph.lexicons.projects), np.bool_)
-        projects[graph.meeting_project[self.meetings]] = True
-        out = projects[graph.concept_projects[concepts]]
+        projects = np.zeros(0, np.bool_)
+        if not np.array_equal(self.meetings, graph.alive):
+            projects = np.zeros(len(graph.lexicons.projects), np.bool_)
+            projects[graph.meeting_project[self.meetings]] = True
+        out = np.empty(concepts.size, np.bool_)
         kernels.mentioned(
-            concepts, graph.concept_start, graph.concept_rows, graph.meeting_of_row, self.meetings, out
-        )
-        return np.asarray(out)
+            concepts, graph.concept_start, graph.concept_rows, graph.concept_projects, graph.meeting_of_row, self.meetings,
+            projects, out,
+        )  # fmt: skip
+        return out
 
 
 def scope(graph: MemoryGraph, filters: Filters) -> Scope:
