@@ -111,20 +111,25 @@ async def _recall_in_place(
     graph = runtime.live.current
     with stages("prepare"):
         bounds, outside, cue = await run_in(runtime.recalls.threads, _prepare, graph, question)
-    with stages("encode"):
-        # The words are looked up while the encoder works.
-        (lexical, features), semantic = await asyncio.gather(
-            run_in(runtime.recalls.threads, _by_words, graph, bounds, cue), _encoded(runtime, cue)
-        )
-    vector = _steered(np.zeros(SEMANTIC_DIMENSIONS, np.float32) if semantic is None else semantic, question)
-    with stages("search", more=True):
-        limits = {} if semantic is None else _limits(question)
-        inside = await search(runtime, graph, bounds, question.filters, vector, limits)
-        beyond = None
-        if outside is not None:
-            # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
-            limits = {} if semantic is None else {Level.EPISODE: OUTSIDE * SEEDS}
-            beyond = await search(runtime, graph, outside.bounds, outside.filters, vector, limits)
+    # The words are looked up while the encoder and the index work.
+    words = asyncio.create_task(run_in(runtime.recalls.threads, _by_words, graph, bounds, cue))
+    try:
+        with stages("encode"):
+            semantic = await _encoded(runtime, cue)
+        with stages("search", more=True):
+            vector = _steered(
+                np.zeros(SEMANTIC_DIMENSIONS, np.float32) if semantic is None else semantic, question
+            )
+            limits = {} if semantic is None else _limits(question)
+            inside = await search(runtime, graph, bounds, question.filters, vector, limits)
+            beyond = None
+            if outside is not None:
+                # The index knows no "all but these": what it finds in the meetings that were asked is left out later.
+                limits = {} if semantic is None else {Level.EPISODE: OUTSIDE * SEEDS}
+                beyond = await search(runtime, graph, outside.bounds, outside.filters, vector, limits)
+            lexical, features = await words
+    finally:
+        words.cancel()
 
     def answer() -> Answer:
         # One thread does what is left: handing a question from thread to thread costs more than to fetch its memories.

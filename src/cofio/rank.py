@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -193,21 +194,22 @@ def rank_concepts(graph: MemoryGraph, cue: Cue, vector: Float32s, near: Int32s) 
     ½ share of the label's stems that the question holds + ½ cosine to the centroid. People only by name: the
     centroid of all that somebody said is near to everything.
     """
-    asked = frozenset(cue.stems)
     alive = graph.concept_alive
-    named = np.array([number for s in asked for number in graph.concepts_of_stem.get(s, ())], np.int32)
-    named = named[named < alive.size]
-    named = named[alive[named]]
+    listed = chain.from_iterable(graph.concepts_of_stem.get(stem, ()) for stem in frozenset(cue.stems))
+    named, held = np.unique(np.fromiter(listed, np.int32), return_counts=True)
+    here = named < alive.size
+    here[here] = alive[named[here]]
+    named, held = named[here], held[here]
     near = near[graph.concept_kinds[near] != KIND_CODES[ConceptKind.PERSON]]
     numbers = np.union1d(named, near)
+    share = np.zeros(numbers.size, np.float32)
+    share[np.searchsorted(numbers, named)] = held / np.maximum(graph.concept_stems[named], 1)
     cosine = np.empty(numbers.size, np.float32)
     kernels.dots_of_rows(
         np.ascontiguousarray(vector[:SEMANTIC_DIMENSIONS]), graph.concept_vectors, numbers, cosine
     )
-    kept = (cosine >= CONCEPT_COSINE) | np.isin(numbers, named)
-    numbers, cosine = numbers[kept], cosine[kept]
-    labels = [graph.concepts[number].stems for number in numbers.tolist()]
-    share = np.array([len(label & asked) / max(1, len(label)) for label in labels], np.float32)
+    kept = (cosine >= CONCEPT_COSINE) | (share > 0.0)
+    numbers, cosine, share = numbers[kept], cosine[kept], share[kept]
     return numbers, (CONCEPT_LABEL * share + (1 - CONCEPT_LABEL) * np.clip(cosine, 0.0, 1.0)).astype(
         np.float32
     )

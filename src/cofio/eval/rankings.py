@@ -17,7 +17,7 @@ from cofio.eval.datasets import TurnKey
 from cofio.graph import kernels
 from cofio.graph.blocks import KERNEL_L, KERNEL_M, TURN_WORDS
 from cofio.graph.scope import Scope, scope
-from cofio.graph.spread import SEEDS, Evidence, gather, lexical_seeds, term_weights, unit_range
+from cofio.graph.spread import SEEDS, Evidence, gather, lexical_seeds, terms_of, unit_range
 from cofio.query import recall
 from cofio.rank import WEIGHTS
 from cofio.records import VECTOR_DIMENSIONS, Filters, Float32s, Int32s, Level, Question
@@ -179,11 +179,11 @@ def _bm25(corpus: Corpus, asked: Asked, rows: Int32s) -> Float32s:
     """BM25 of the rows' own words."""
     graph = corpus.runtime.live.current
     turns, _, _, length = (asked.bounds.meetings @ graph.meeting_totals).tolist()
-    terms, idf, _, _ = term_weights(graph, asked.bounds, asked.cue.stems, max(turns, 1.0))
+    terms = terms_of(graph, asked.bounds, asked.cue.stems, max(turns, 1.0))
     mean = np.float32(max(length / max(turns, 1.0), 1.0))
     scores = np.zeros((3, rows.size), np.float32)
     kernels.spread_terms(
-        rows, terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
+        rows, terms.idf, terms.pairs, graph.pairs, graph.meeting_postings, graph.posting_row,
         graph.posting_count, graph.meeting_of_row, graph.meeting_rows, graph.turn_of_row, KERNEL_M, KERNEL_L,
         graph.smooth_m, graph.smooth_l, mean, mean, graph.length, mean, *scores,
     )  # fmt: skip

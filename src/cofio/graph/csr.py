@@ -103,6 +103,7 @@ class MemoryGraph:
     concept_sketches: Sketches
     concept_kinds: NDArray[np.int8]  # numbers of KIND_CODES
     concept_projects: Int32s
+    concept_stems: Int32s  # how many stems each label has
     concept_start: Int64s  # (p+1,) into concept_rows
     concept_rows: Int32s  # rows that mention each concept
     row_concept_start: Int64s  # (n+1,) into row_concepts

@@ -248,6 +248,23 @@ def term_sums(terms, term_start, term_pair, pairs, in_scope, column, out):
 
 
 @njit(cache=True, nogil=True)
+def pairs_of_terms(terms, term_start, term_pair, pairs, in_scope, column, out, held, sums):
+    """`out[m, i]`, −1 so far, becomes the pair of meeting m and term i where there is one in scope; `held[i]` counts these,
+    and `sums[i]` sums a column of them. Cost: the pairs of the terms.
+    """
+    for i in range(terms.size):
+        count = total = 0
+        for p in range(term_start[terms[i]], term_start[terms[i] + 1]):
+            number = term_pair[p]
+            m = pairs[number, 0]
+            if in_scope[m]:
+                out[m, i] = number
+                count += 1
+                total += pairs[number, column]
+        held[i], sums[i] = count, total
+
+
+@njit(cache=True, nogil=True)
 def _saturated(tf, length, mean):
     """One term's part of BM25, not yet weighed by its IDF: tf(k1+1) / (tf + k1(1 − b + b·length/mean))."""
     return tf * _GAIN / (tf + K1 * (_ONE - B + B * length / mean))
@@ -265,54 +282,34 @@ def _most_around(pair, reach_sum, least_smooth, mean):
 
 @njit(cache=True, nogil=True)
 def survey_meetings(
-    terms, idf, term_start, term_pair, pairs, in_scope, length, n_scope, mean_length, reach_sum, least, mean_smooth, mean_own,
-    words, most_spread, most_own, touched, flow,
+    pairs_of, pairs, held, idf, n_scope, length, mean_length, reach_sum, least, mean_smooth, mean_own, words, most_spread,
+    most_own, touched,
 ):  # fmt: skip
-    """What the meetings say of the terms as wholes; returns how many are `touched`. Cost: the pairs of the terms.
+    """What the meetings say of the terms as wholes; returns how many are `touched`. Cost: meetings × terms.
 
-    For each touched meeting m: `words[m]` is its BM25 as one document, with idf over the `n_scope` meetings in scope;
-    `most_spread[m]` and `most_own[m]` are scores that no turn's spread BM25 and no row's own BM25 in it exceeds.
-    These three come in zeroed. `flow` (meetings, float32) is scratch.
+    For each touched meeting m: `words[m]` is its BM25 as one document, with idf over the `n_scope` meetings in scope, of
+    which `held[i]` say term i; `most_spread[m]` and `most_own[m]` are scores that no turn's spread BM25 and no row's own
+    BM25 in it exceeds. These three come in zeroed.
     """
+    weight = np.empty(idf.size, np.float32)
+    for i in range(idf.size):
+        weight[i] = math.log(1.0 + (n_scope - held[i] + 0.5) / (held[i] + 0.5))
     n_touched = 0
-    for i in range(terms.size):
-        holding = 0
-        first, last = term_start[terms[i]], term_start[terms[i] + 1]
-        for p in range(first, last):
-            pair = pairs[term_pair[p]]
-            m = pair[0]
-            if not in_scope[m]:
+    for m in range(pairs_of.shape[0]):
+        said = False
+        for i in range(idf.size):
+            number = pairs_of[m, i]
+            if number < 0:
                 continue
-            holding += 1
-            if flow[m] == 0.0:
-                flow[m] = _ONE
-                touched[n_touched] = m
-                n_touched += 1
+            said = True
+            pair = pairs[number]
             most_spread[m] += idf[i] * _most_around(pair, reach_sum, least[m, 0], mean_smooth)
             most_own[m] += idf[i] * _saturated(np.float32(pair[5]), least[m, 1], mean_own)
-        weight = np.float32(math.log(1.0 + (n_scope - holding + 0.5) / (holding + 0.5)))
-        for p in range(first, last):
-            pair = pairs[term_pair[p]]
-            if in_scope[pair[0]]:
-                words[pair[0]] += weight * _saturated(np.float32(pair[3]), length[pair[0]], mean_length)
-    for i in range(n_touched):
-        flow[touched[i]] = 0.0
+            words[m] += weight[i] * _saturated(np.float32(pair[3]), length[m], mean_length)
+        if said:
+            touched[n_touched] = m
+            n_touched += 1
     return n_touched
-
-
-@njit(cache=True, nogil=True)
-def _pair_of(term, meeting, term_start, term_pair, pairs):
-    """The pair of a term and a meeting, −1 if there is none: binary search."""
-    low, high = term_start[term], term_start[term + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if pairs[term_pair[middle], 0] < meeting:
-            low = middle + 1
-        else:
-            high = middle
-    if low < term_start[term + 1] and pairs[term_pair[low], 0] == meeting:
-        return term_pair[low]
-    return np.int64(-1)
 
 
 @njit(cache=True, nogil=True)
@@ -374,10 +371,24 @@ def _rest(bounds, held, least):
 
 
 @njit(cache=True, nogil=True)
+def _light(low, high, weight, flow, smooth_length, mean, spread, lit, n_lit):
+    """The flow of one term in turns `low` to `high` goes into their `spread` and is zero again; those that were dark are
+    appended to `lit`. Returns how many are lit.
+    """
+    for j in range(low, high):
+        if spread[j] == 0.0:
+            lit[n_lit] = j
+            n_lit += 1
+        spread[j] += weight * _saturated(flow[j], smooth_length[j], mean)
+        flow[j] = 0.0
+    return n_lit
+
+
+@njit(cache=True, nogil=True)
 def strongest_turns(
-    terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_rows, meeting_turns,
+    places, idf, pairs_of, pairs, postings_of, posting_row, posting_count, meeting_rows, meeting_turns,
     turn_of_row, row_of_turn, ids, speakers, types, speaker_ok, type_ok, kernel, least, smooth_length, mean, order, most,
-    numbers, bounds, flow, spread, scores, rows,
+    numbers, bounds, flow, spread, lit, scores, rows,
 ):  # fmt: skip
     """The rows of the best turns by spread BM25, best first, ties to the lower memory id; returns how many.
 
@@ -386,10 +397,11 @@ def strongest_turns(
     saturation comes after the spread, so a turn lights up where several of the query's terms meet around it.
     Only rows that `speaker_ok` (by number + 1) and `type_ok` let pass are listed.
 
-    Terms come with the highest idf first. Meetings are visited in `order`; one whose bound `most` does not reach what is
-    held already is passed over, and in the others the commonest terms are looked up only where the rarer ones are
-    found: the result is that of scoring everything. `numbers`, `bounds` (as long as the terms), `flow` and `spread` (as
-    long as the longest meeting has turns) are scratch. Cost: the postings of the essential terms × (2·reach + 1).
+    `places` are those of the terms in `idf` and in the columns of `pairs_of` (`pairs_of_terms`), the highest idf first.
+    Meetings are visited in `order`; one whose bound `most` does not reach what is held already is passed over, and in the
+    others the commonest terms are looked up only where the rarer ones are found: the result is that of scoring everything.
+    `numbers`, `bounds` (as long as the terms), `flow`, `spread` and `lit` (as long as the longest meeting has turns; `lit`
+    is whatever it is) are scratch. Cost: the postings of the essential terms × (2·reach + 1).
     """
     reach = kernel.size - 1
     reach_sum = np.float32(2.0) * kernel.sum() - kernel[0]
@@ -402,13 +414,14 @@ def strongest_turns(
         row0, turn0 = meeting_rows[m], meeting_turns[m]
         size = meeting_turns[m + 1] - turn0
         held = 0
-        for i in range(terms.size):
-            number = _pair_of(terms[i], m, term_start, term_pair, pairs)
+        for i in places:
+            number = pairs_of[m, i]
             if number >= 0:
                 numbers[held, 0], numbers[held, 1] = number, i
                 bounds[held] = idf[i] * _most_around(pairs[number], reach_sum, least[m, 0], mean)
                 held += 1
         essential = _rest(bounds, held, bar)
+        n_lit = 0
         for h in range(essential):
             pair, weight = pairs[numbers[h, 0]], idf[numbers[h, 1]]
             begin = postings_of[m] + pair[1]
@@ -419,9 +432,7 @@ def strongest_turns(
                     continue
                 k -= turn0
                 if k - reach >= high:
-                    for j in range(low, high):
-                        spread[j] += weight * _saturated(flow[j], smooth_length[turn0 + j], mean)
-                        flow[j] = 0.0
+                    n_lit = _light(low, high, weight, flow, smooth_length[turn0:], mean, spread, lit, n_lit)
                     low = max(0, k - reach)
                 high = min(size, k + reach + 1)
                 tf = np.float32(posting_count[p])
@@ -429,14 +440,10 @@ def strongest_turns(
                     flow[k - d] += kernel[d] * tf
                 for d in range(min(reach + 1, size - k)):
                     flow[k + d] += kernel[d] * tf
-            for j in range(low, high):
-                spread[j] += weight * _saturated(flow[j], smooth_length[turn0 + j], mean)
-                flow[j] = 0.0
-        for j in range(size):
+            n_lit = _light(low, high, weight, flow, smooth_length[turn0:], mean, spread, lit, n_lit)
+        for j in lit[:n_lit]:
             score = spread[j]
             spread[j] = 0.0
-            if score == 0.0:
-                continue
             for h in range(essential, held):
                 if (score + bounds[h]) * _SLACK < bar:
                     score = np.float32(0.0)
@@ -466,7 +473,7 @@ def strongest_turns(
 
 @njit(cache=True, nogil=True)
 def strongest_rows(
-    terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_rows, ids, speakers, types,
+    places, idf, pairs_of, pairs, postings_of, posting_row, posting_count, meeting_rows, ids, speakers, types,
     speaker_ok, type_ok, least, length, mean, order, most, numbers, bounds, own, scores, rows,
 ):  # fmt: skip
     """The best rows by the BM25 of their own words, best first, ties to the lower memory id; returns how many.
@@ -481,8 +488,8 @@ def strongest_rows(
             continue
         row0 = meeting_rows[m]
         held = 0
-        for i in range(terms.size):
-            number = _pair_of(terms[i], m, term_start, term_pair, pairs)
+        for i in places:
+            number = pairs_of[m, i]
             if number >= 0:
                 numbers[held, 0], numbers[held, 1] = number, i
                 bounds[held] = idf[i] * _saturated(np.float32(pairs[number, 5]), least[m, 1], mean)
@@ -528,10 +535,12 @@ def strongest_rows(
 
 @njit(cache=True, nogil=True)
 def spread_terms(
-    rows, terms, idf, term_start, term_pair, pairs, postings_of, posting_row, posting_count, meeting_of_row, meeting_rows,
+    rows, idf, pairs_of, pairs, postings_of, posting_row, posting_count, meeting_of_row, meeting_rows,
     turn_of_row, kernel_m, kernel_l, smooth_m, smooth_l, mean_m, mean_l, length, mean_own, out_own, out_m, out_l,
 ):  # fmt: skip
     """BM25 of `rows` (ascending): by their own words, and spread along time by two kernels (see `strongest_turns`).
+
+    `pairs_of` (meetings, terms) are those of `pairs_of_terms`.
 
     `out_own`, `out_m`, `out_l` come in zeroed; a row that is no turn gets only `out_own`. `kernel_l` reaches at least
     as far as `kernel_m`. Cost: rows × terms × the postings within reach of each.
@@ -544,8 +553,8 @@ def spread_terms(
         while end < rows.size and meeting_of_row[rows[end]] == m:
             end += 1
         row0 = meeting_rows[m]
-        for i in range(terms.size):
-            number = _pair_of(terms[i], m, term_start, term_pair, pairs)
+        for i in range(idf.size):
+            number = pairs_of[m, i]
             if number < 0:
                 continue
             low = postings_of[m] + pairs[number, 1]

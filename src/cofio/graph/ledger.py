@@ -106,6 +106,7 @@ class Ledger:
         self._concept_sketches = sketched(self._concept_vectors)
         self._concept_kinds = np.zeros(0, np.int8)
         self._concept_projects = np.zeros(0, np.int32)
+        self._concept_stems = np.zeros(0, np.int32)
         self._rows_by_id = IdIndex.empty()
         self._scratch: Final = ScratchPool()
 
@@ -122,6 +123,7 @@ class Ledger:
         ledger._concept_sketches = sketched(state.concept_vectors)
         ledger._concept_kinds = np.array([KIND_CODES[head.kind] for head in state.concepts], np.int8)
         ledger._concept_projects = np.array([head.project for head in state.concepts], np.int32)
+        ledger._concept_stems = np.array([len(head.stems) for head in state.concepts], np.int32)
         meeting_of_row, speakers = (state.columns[name] for name in ("meeting_of_row", "speakers"))
         spoke = np.unique(np.stack((meeting_of_row, speakers), axis=1), axis=0)
         start = np.searchsorted(spoke[:, 0], np.arange(len(state.heads) + 1))
@@ -238,11 +240,12 @@ class Ledger:
     def set_concepts(self, rows: Sequence[ConceptRow], gone: Iterable[str]) -> None:
         """The concepts are as `rows` say, after the meetings that mention them were added; those `gone` are dead."""
         alive = np.append(self._concept_alive, np.zeros(len(rows), np.bool_))
-        kinds, projects, vectors, sketches = (
+        kinds, projects, label_stems, vectors, sketches = (
             np.concatenate((array, np.zeros((len(rows), *array.shape[1:]), array.dtype)))
             for array in (
                 self._concept_kinds,
                 self._concept_projects,
+                self._concept_stems,
                 self._concept_vectors,
                 self._concept_sketches,
             )
@@ -269,11 +272,18 @@ class Ledger:
                 self.columns["concept_ids"].append(packed([row.memory_id]))
                 self._enter_concept(known, head)
             elif self.concepts[known] != head:
-                # Labels change when a meeting writes a thing more tellingly. Older versions see the new one too.
+                # Labels change when a meeting writes a thing more tellingly. Older versions see the new one too, and may
+                # be reading the lists.
+                for stem in self.concepts[known].stems:
+                    self._concepts_of_stem[stem] = [n for n in self._concepts_of_stem[stem] if n != known]
                 self.concepts[known] = head
                 self._enter_concept(known, head)
             alive[known] = True
-            kinds[known], projects[known] = KIND_CODES[head.kind], head.project
+            kinds[known], projects[known], label_stems[known] = (
+                KIND_CODES[head.kind],
+                head.project,
+                len(head.stems),
+            )
             vectors[known], sketches[known] = vector, sketch
             for key, position in row.mentions:
                 meeting = self._number_of_key.get(key)
@@ -285,6 +295,7 @@ class Ledger:
         self._concept_alive = alive[: len(self.concepts)]
         self._concept_kinds = kinds[: len(self.concepts)]
         self._concept_projects = projects[: len(self.concepts)]
+        self._concept_stems = label_stems[: len(self.concepts)]
         self._concept_vectors = vectors[: len(self.concepts)]
         self._concept_sketches = sketches[: len(self.concepts)]
 
@@ -338,6 +349,7 @@ class Ledger:
             concept_sketches=self._concept_sketches,
             concept_kinds=self._concept_kinds,
             concept_projects=self._concept_projects,
+            concept_stems=self._concept_stems,
             concept_alive=concept_alive,
             term_start=term_start,
             term_pair=term_pair,

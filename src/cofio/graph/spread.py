@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from cofio.graph import kernels
 from cofio.graph.blocks import KERNEL_L, KERNEL_M, PAIR_TURNS
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope
-from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s
+from cofio.records import SEMANTIC_DIMENSIONS, Float32s, Int32s, Int64s
 
 # Seeds of each channel, and how far around them turns are scored; scoring only these equals scoring
 # everything (lab 1 §1: nDCG .173/.173, recall@50 .244/.244 on pooled QMSum).
@@ -75,16 +75,29 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """A question's terms that occur in scope, q of them, and where they do.
+
+    IDF is ln(1 + (N − df + ½)/(df + ½)) over the N turns in scope; `idf_known` sums it over these terms, `idf_all` over
+    all that the question has. What is said out of scope alone is as if it were never said.
+    """
+
+    numbers: Int32s  # (q,)
+    idf: Float32s  # (q,)
+    pairs: Int32s  # (m, q) the pair of each meeting in scope and each term, −1 where there is none
+    held: Int64s  # (q,) the meetings in scope that say each
+    idf_known: float
+    idf_all: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LexicalSeeds:
     """What a question's words find by themselves in a scope, and what they weigh there.
 
     Meetings, as wholes, are scored by BM25; the means are of the lengths of turns in scope.
     """
 
-    terms: Int32s  # (q,) the question's terms that occur in scope
-    idf: Float32s  # (q,)
-    idf_known: float
-    idf_all: float
+    terms: Terms
     turns: Int32s  # rows of the best turns by spread BM25, kernel M
     rows: Int32s  # the best by their own words
     meetings: Float32s  # (m,)
@@ -98,13 +111,10 @@ def lexical_seeds(graph: MemoryGraph, scope: Scope, stems: Sequence[str]) -> Lex
 
     Cost: the postings of the rarer terms in the meetings that may hold a seed × 13.
     """
-    terms, idf, idf_known, idf_all, survey = _survey(graph, scope, stems)
-    turns, rows = _strongest(graph, scope, terms, idf, survey)
+    terms, survey = _survey(graph, scope, stems)
+    turns, rows = _strongest(graph, scope, terms, survey)
     return LexicalSeeds(
         terms=terms,
-        idf=idf,
-        idf_known=idf_known,
-        idf_all=idf_all,
         turns=turns,
         rows=rows,
         meetings=survey.words,
@@ -122,7 +132,7 @@ def gather(
     `vector` is the query's 400 dimensions (unit semantic part, steering weights), `dense_rows` the rows nearest
     to it. Cost: some 3,000 inner products; nothing is as long as the memory.
     """
-    terms, idf = lexical.terms, lexical.idf
+    terms = lexical.terms
     seeds = np.unique(np.concatenate((lexical.turns, lexical.rows, dense_rows))).astype(np.int32)
     defined = defined_by(graph, seeds)
     rows = kernels.around(
@@ -134,7 +144,7 @@ def gather(
 
     words = np.zeros((3, rows.size), np.float32)
     kernels.spread_terms(
-        rows, terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
+        rows, terms.idf, terms.pairs, graph.pairs, graph.meeting_postings, graph.posting_row,
         graph.posting_count, graph.meeting_of_row, graph.meeting_rows, graph.turn_of_row, KERNEL_M, KERNEL_L,
         graph.smooth_m, graph.smooth_l, lexical.mean_m, lexical.mean_l, graph.length, lexical.mean_own, *words,
     )  # fmt: skip
@@ -159,10 +169,10 @@ def gather(
         context_m=context_m,
         context_l=context_l,
         meeting=_meeting_prior(graph, scope, lexical.meetings, semantic),
-        terms=terms,
-        idf=idf,
-        idf_known=lexical.idf_known,
-        idf_all=lexical.idf_all,
+        terms=terms.numbers,
+        idf=terms.idf,
+        idf_known=terms.idf_known,
+        idf_all=terms.idf_all,
     )
 
 
@@ -205,28 +215,41 @@ def wake(graph: MemoryGraph, scope: Scope, seeds: Int32s, strengths: Float32s) -
     )
 
 
-def term_weights(
-    graph: MemoryGraph, scope: Scope, stems: Sequence[str], turns_in_scope: float
-) -> tuple[Int32s, Float32s, float, float]:
-    """The query's terms that occur in scope with their IDF ln(1 + (N − df + ½)/(df + ½)) there, and two sums: of their
-    IDF, and of that of all terms. What is said out of scope alone is as if it were never said.
-    """
+def terms_of(graph: MemoryGraph, scope: Scope, stems: Sequence[str], turns_in_scope: float) -> Terms:
+    """The terms that these stems are in the scope."""
     numbers = [graph.lexicons.terms.find(stem) for stem in stems]
     # A term added by a later ingest has a number beyond this version's postings.
     known = np.array([t for t in numbers if 0 <= t < graph.term_start.size - 1], np.int32)
-    frequency = np.zeros(known.size, np.int64)
-    kernels.term_sums(
-        known, graph.term_start, graph.term_pair, graph.pairs, scope.meetings, PAIR_TURNS, frequency
+    pairs = np.full((graph.alive.size, known.size), -1, np.int32)
+    held, frequency = np.empty((2, known.size), np.int64)
+    kernels.pairs_of_terms(
+        known,
+        graph.term_start,
+        graph.term_pair,
+        graph.pairs,
+        scope.meetings,
+        PAIR_TURNS,
+        pairs,
+        held,
+        frequency,
     )
     idf = np.log(1.0 + (turns_in_scope - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
     present = frequency > 0
-    idf_known = float(idf[present].sum())
-    unknown = len(stems) - int(present.sum())
-    return (
-        known[present],
-        idf[present],
-        idf_known,
-        idf_known + unknown * math.log(1.0 + (turns_in_scope + 0.5) / 0.5),
+    if not present.all():
+        known, idf, pairs, held = (
+            known[present],
+            idf[present],
+            np.ascontiguousarray(pairs[:, present]),
+            held[present],
+        )
+    idf_known = float(idf.sum())
+    return Terms(
+        numbers=known,
+        idf=idf,
+        pairs=pairs,
+        held=held,
+        idf_known=idf_known,
+        idf_all=idf_known + (len(stems) - known.size) * math.log(1.0 + (turns_in_scope + 0.5) / 0.5),
     )
 
 
@@ -243,57 +266,51 @@ class _Survey:
     touched: Int32s  # the meetings that say one of the terms
 
 
-def _survey(
-    graph: MemoryGraph, scope: Scope, stems: Sequence[str]
-) -> tuple[Int32s, Float32s, float, float, _Survey]:
+def _survey(graph: MemoryGraph, scope: Scope, stems: Sequence[str]) -> tuple[Terms, _Survey]:
     turns, smooth_m, smooth_l, length = (scope.meetings @ graph.meeting_totals).tolist()
     turns = max(turns, 1.0)
-    terms, idf, idf_known, idf_all = term_weights(graph, scope, stems, turns)
+    terms = terms_of(graph, scope, stems, turns)
     m = graph.alive.size
     words, most_spread, most_own = np.zeros((3, m), np.float32)
     touched = np.empty(m, np.int32)
     inside = int(scope.meetings.sum())
-    survey = _Survey(
-        mean_m=np.float32(max(smooth_m / turns, 1.0)),
+    mean_m, mean_own = np.float32(max(smooth_m / turns, 1.0)), np.float32(max(length / turns, 1.0))
+    mean_meeting = float(graph.meeting_length @ scope.meetings) / max(inside, 1)
+    n = kernels.survey_meetings(
+        terms.pairs, graph.pairs, terms.held, terms.idf, inside, graph.meeting_length, np.float32(max(mean_meeting, 1.0)),
+        np.float32(KERNEL_M.sum() * 2 - KERNEL_M[0]), graph.meeting_least, mean_m, mean_own, words, most_spread, most_own,
+        touched,
+    )  # fmt: skip
+    return terms, _Survey(
+        mean_m=mean_m,
         mean_l=np.float32(max(smooth_l / turns, 1.0)),
-        mean_own=np.float32(max(length / turns, 1.0)),
+        mean_own=mean_own,
         words=words,
         most_spread=most_spread,
         most_own=most_own,
-        touched=touched,
+        touched=touched[:n],
     )
-    mean_meeting = float(graph.meeting_length @ scope.meetings) / max(inside, 1)
-    n = kernels.survey_meetings(
-        terms, idf, graph.term_start, graph.term_pair, graph.pairs, scope.meetings, graph.meeting_length, inside,
-        np.float32(max(mean_meeting, 1.0)), np.float32(KERNEL_M.sum() * 2 - KERNEL_M[0]), graph.meeting_least,
-        survey.mean_m, survey.mean_own, words, most_spread, most_own, touched, np.zeros(m, np.float32),
-    )  # fmt: skip
-    return terms, idf, idf_known, idf_all, replace(survey, touched=touched[:n])
 
 
-def _strongest(
-    graph: MemoryGraph, scope: Scope, terms: Int32s, idf: Float32s, survey: _Survey
-) -> tuple[Int32s, Int32s]:
+def _strongest(graph: MemoryGraph, scope: Scope, terms: Terms, survey: _Survey) -> tuple[Int32s, Int32s]:
     """The rows of the best turns by spread BM25 and the best rows by their own, `SEEDS` of each at most."""
-    rarest_first = np.argsort(-idf, kind="stable")
-    terms, idf = terms[rarest_first], idf[rarest_first]
-    numbers, bounds = np.empty((terms.size, 2), np.int64), np.empty(terms.size, np.float32)
+    rarest_first = np.argsort(-terms.idf, kind="stable")
+    numbers, bounds = np.empty((terms.idf.size, 2), np.int64), np.empty(terms.idf.size, np.float32)
     scores, found = np.empty(SEEDS, np.float32), np.empty((2, SEEDS), np.int32)
     order = _by_promise(survey.touched, survey.most_spread)
     held = int(np.diff(graph.meeting_turns)[order].max(initial=0))
     n_turns = kernels.strongest_turns(
-        terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
-        graph.posting_count, graph.meeting_rows, graph.meeting_turns, graph.turn_of_row, graph.row_of_turn, graph.ids, graph.speakers,
-        graph.types, scope.speakers, scope.types, KERNEL_M, graph.meeting_least, graph.smooth_m, survey.mean_m, order,
-        survey.most_spread, numbers, bounds, np.zeros(held, np.float32), np.zeros(held, np.float32), scores, found[0],
+        rarest_first, terms.idf, terms.pairs, graph.pairs, graph.meeting_postings, graph.posting_row, graph.posting_count,
+        graph.meeting_rows, graph.meeting_turns, graph.turn_of_row, graph.row_of_turn, graph.ids, graph.speakers, graph.types,
+        scope.speakers, scope.types, KERNEL_M, graph.meeting_least, graph.smooth_m, survey.mean_m, order, survey.most_spread,
+        numbers, bounds, np.zeros(held, np.float32), np.zeros(held, np.float32), np.empty(held, np.int32), scores, found[0],
     )  # fmt: skip
     order = _by_promise(survey.touched, survey.most_own)
     held = int(np.diff(graph.meeting_rows)[order].max(initial=0))
     n_rows = kernels.strongest_rows(
-        terms, idf, graph.term_start, graph.term_pair, graph.pairs, graph.meeting_postings, graph.posting_row,
-        graph.posting_count, graph.meeting_rows, graph.ids, graph.speakers, graph.types, scope.speakers, scope.types,
-        graph.meeting_least, graph.length, survey.mean_own, order, survey.most_own, numbers, bounds,
-        np.zeros(held, np.float32), scores, found[1],
+        rarest_first, terms.idf, terms.pairs, graph.pairs, graph.meeting_postings, graph.posting_row, graph.posting_count,
+        graph.meeting_rows, graph.ids, graph.speakers, graph.types, scope.speakers, scope.types, graph.meeting_least,
+        graph.length, survey.mean_own, order, survey.most_own, numbers, bounds, np.zeros(held, np.float32), scores, found[1],
     )  # fmt: skip
     return found[0, :n_turns], found[1, :n_rows]
 
