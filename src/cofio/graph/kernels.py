@@ -371,6 +371,24 @@ def _rest(bounds, held, least):
 
 
 @njit(cache=True, nogil=True)
+def _send_for(values, begin, end):
+    """The numbers of `values` from `begin` to `end` are on their way."""
+    for place in range(begin, end, LINE_BYTES // values.itemsize):
+        prefetch(values, place, 0)
+
+
+@njit(cache=True, nogil=True)
+def _send_for_postings(m, places, pairs_of, pairs, postings_of, posting_row, posting_count):
+    """The first postings of each term in a meeting are on their way."""
+    for i in places:
+        number = pairs_of[m, i]
+        if number >= 0:
+            begin = postings_of[m] + pairs[number, 1]
+            prefetch(posting_row, begin, 0)
+            prefetch(posting_count, begin, 0)
+
+
+@njit(cache=True, nogil=True)
 def _light(low, high, weight, flow, smooth_length, mean, spread, lit, n_lit):
     """The flow of one term in turns `low` to `high` goes into their `spread` and is zero again; those that were dark are
     appended to `lit`. Returns how many are lit.
@@ -411,6 +429,11 @@ def strongest_turns(
         bar = scores[n - 1] if n == rows.size else np.float32(0.0)
         if most[m] * _SLACK < bar:
             continue
+        if o + 1 < order.size and most[order[o + 1]] * _SLACK >= bar:
+            ahead = order[o + 1]
+            _send_for(turn_of_row, meeting_rows[ahead], meeting_rows[ahead + 1])
+            _send_for(smooth_length, meeting_turns[ahead], meeting_turns[ahead + 1])
+            _send_for_postings(ahead, places, pairs_of, pairs, postings_of, posting_row, posting_count)
         row0, turn0 = meeting_rows[m], meeting_turns[m]
         size = meeting_turns[m + 1] - turn0
         held = 0
@@ -486,6 +509,10 @@ def strongest_rows(
         bar = scores[n - 1] if n == rows.size else np.float32(0.0)
         if most[m] * _SLACK < bar:
             continue
+        if o + 1 < order.size and most[order[o + 1]] * _SLACK >= bar:
+            ahead = order[o + 1]
+            _send_for(length, meeting_rows[ahead], meeting_rows[ahead + 1])
+            _send_for_postings(ahead, places, pairs_of, pairs, postings_of, posting_row, posting_count)
         row0 = meeting_rows[m]
         held = 0
         for i in places:
