@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -135,7 +136,9 @@ def _ours(runtime: Runtime, only: str | None) -> Callable[[Float32s], Awaitable[
     async def ask(vector: Float32s) -> Found:
         graph = runtime.live.current
         found = await search(runtime, graph, scope(graph, filters), filters, vector, limits)
-        return {level: written(graph.ids_of(nodes)) for level, nodes in found.nodes().items()}
+        nodes = found.nodes()
+        ids = iter(written(graph.ids_of(np.concatenate(list(nodes.values())))))
+        return {level: list(islice(ids, of_level.size)) for level, of_level in nodes.items()}
 
     return ask
 
