@@ -230,6 +230,22 @@ def too_many_questions(place: Place) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def standing_still(place: Place) -> Iterator[None]:
+    """Its workers stand still most of the time, as on a machine that others use up; every question is answered, and late."""
+
+    def stand() -> None:
+        standing = place.workers()
+        for process in standing:
+            os.kill(process, signal.SIGSTOP)
+        time.sleep(0.5)
+        for process in standing:
+            os.kill(process, signal.SIGCONT)
+
+    with place.repeating(stand), place.repeating(place.ask):
+        yield
+
+
+@contextlib.contextmanager
 def broken_transcripts(place: Place) -> Iterator[None]:
     """Nothing is in them."""
     with place.repeating(lambda: place.post("/ingest", title="Nothing", transcript="  \n"), every_s=0.5):
@@ -273,6 +289,7 @@ BREAKAGES: Final = (
         how=too_many_questions,
         arrive=("CofioOverloaded", "CofioErrorBudgetBurnsFast", "CofioRouteFails"),
     ),
+    Breakage(broken="workers stand still", how=standing_still, arrive=("CofioLatencyBudgetBurnsFast",)),
     Breakage(broken="a worker killed again and again", how=worker_lost, arrive=("CofioWorkersMissing",)),
     Breakage(broken="service killed", how=killed, arrive=("CofioDown",)),
     Breakage(broken="service away twice", how=hangs_twice, arrive=("CofioRestarts",)),
