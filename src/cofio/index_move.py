@@ -160,7 +160,7 @@ async def _questions(runtime: Runtime) -> list[_Asked]:
     rows = await runtime.database.rows(queries.memory_ids_of_level, level=int(Level.EPISODE))
     ids = sorted(row["memory_id"] for row in rows)
     chosen = ids[:: max(1, len(ids) // SAMPLED)][:SAMPLED]
-    memories = list((await asyncio.to_thread(shown_memories, runtime.database, chosen)).values())
+    memories = list((await asyncio.to_thread(shown_memories, runtime.database, set(chosen))).values())
     if not memories:
         return []
     vectors = np.zeros((len(memories), VECTOR_DIMENSIONS), np.float32)

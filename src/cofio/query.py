@@ -143,7 +143,9 @@ async def _recall_in_place(
         with stages("activate"):
             findings, ids = _find(graph, bounds, outside, cue, lexical, vector, nearest, question)
         with stages("fetch"):
-            stored = stored_memories(runtime.database, [ids[node] for node in findings.shown])
+            wanted = {ids[node] for node in findings.shown}
+            rows = {ids[node]: int(graph.stored[node]) for node in findings.shown if node < graph.episodes}
+            stored = stored_memories(runtime.database, wanted, rows)
         with stages("assemble"):
             return _assemble(graph, question, features, findings, ids, stored)
 

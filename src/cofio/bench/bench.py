@@ -30,6 +30,7 @@ class Effort:
     load_rounds: int = 6
     connections: int = 16
     starts: int = 3
+    cold_rounds: int = 60  # questions of a store whose database is on disk
     stability_queries: int = 20_000
     stability_ingests: int = 200
     stability_memories: int = 10_000
@@ -52,6 +53,7 @@ QUICK: Final = Effort(
     load_rounds=2,
     connections=2,
     starts=1,
+    cold_rounds=2,
     stability_queries=40,
     stability_ingests=4,
     stability_memories=300,

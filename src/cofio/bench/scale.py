@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +19,11 @@ from cofio.bench.corpus import SEED, Source, count_stored, drawn_store, read_sou
 from cofio.bench.results import Figure, Findings
 from cofio.bench.service import HEALTH_PATH, QUERY_PATH, Resident, Service, get, post, serving_cofio
 from cofio.bench.timing import Contender, interleave, ratio, timing
+from cofio.data_dir import DATABASE_NAME
 from cofio.records import MeetingInput
 
 WARM_UP: Final = 5
+PIECE: Final = 2**20
 # Of one meeting, which each ingest of the stability run replaces by another version of itself.
 CHANGING_UTTERANCES: Final = 40
 
@@ -45,6 +48,8 @@ async def measure(bench: Bench) -> Findings:
         "Memories are utterances; contexts and concepts come on top of them. Resident are the service and the process "
         "of its vector index together, pages of mapped files included.",
         "Bytes a memory are what the service holds beyond the same service over an empty store, model included in both.",
+        "The files of the stores are read before, so that the system holds in memory what it just wrote or reads often, as far as "
+        "it has room; rows on disk are those of a database that the system was told to forget.",
     ]
     return findings
 
@@ -85,22 +90,43 @@ def _starts(
         }
 
 
+def _read(folder: Path) -> None:
+    """The system holds the files of the folder in memory, as far as it has room."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                while file.read(PIECE):
+                    pass
+
+
+def _forget(file: Path) -> None:
+    """The system holds nothing of a file in memory, except what is not yet on disk."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
 async def _questions(
     bench: Bench, source: Source, folders: dict[int, Path], place: Path, findings: Findings
 ) -> None:
     """The p50 of a question never asked before, of each size, what the service holds after these, and how long it takes to
     tell how it is."""
     rounds = min(bench.effort.rounds, len(source.questions) - WARM_UP)
+    for folder in folders.values():
+        _read(folder)
     with contextlib.ExitStack() as stack:
         services: dict[int, Service] = {}
+        connections: dict[int, HTTPConnection] = {}
         contenders, asked_how_they_are = [], []
         for size, folder in folders.items():
             services[size] = stack.enter_context(
                 serving_cofio(bench.settings, folder, place / f"{size}-asked.log")
             )
-            connection = stack.enter_context(services[size].connection())
-            contenders.append(Contender(name=_name(size), call=_asking(connection, source.questions)))
-            asked_how_they_are.append(Contender(name=_name(size), call=_asking_health(connection)))
+            connections[size] = stack.enter_context(services[size].connection())
+            contenders.append(Contender(name=_name(size), call=_asking(connections[size], source.questions)))
+            asked_how_they_are.append(Contender(name=_name(size), call=_asking_health(connections[size])))
         seconds = await interleave(contenders, rounds=rounds, warm_up=WARM_UP)
         smallest, floor = min(folders), findings.figures["resident, empty store"].value
         findings.add_times("query over HTTP", seconds, ours=_name(smallest))
@@ -116,6 +142,15 @@ async def _questions(
                 )
         healthy = await interleave(asked_how_they_are, rounds=rounds, warm_up=WARM_UP)
         findings.timings |= {f"{HEALTH_PATH}: {name}": timing(values) for name, values in healthy.items()}
+        largest, questions = max(folders), source.questions[rounds : len(source.questions) - WARM_UP]
+        if len(questions) >= bench.effort.cold_rounds:
+            _forget(folders[largest] / DATABASE_NAME)
+            cold = Contender(
+                name=f"query over HTTP: {_name(largest)}, rows on disk",
+                call=_asking(connections[largest], questions),
+            )
+            seconds = await interleave([cold], rounds=bench.effort.cold_rounds, warm_up=0)
+            findings.timings[cold.name] = timing(seconds[cold.name])
     findings.settings["questions"] = rounds
 
 

@@ -62,6 +62,7 @@ class MemoryGraph:
     documents: Bools  # which are documents: titles instead of speakers, no course of time
     # episodes (n,)
     ids: Ids
+    stored: Int64s  # row ids in the truth
     meeting_of_row: Int32s
     words: Int32s
     types: NDArray[np.int8]

@@ -345,6 +345,7 @@ class Ledger:
                 "dead": n - self._rows_by_id.row.size,
             },
             alive=alive,
+            stored=view["nodes"],
             concept_vectors=self._concept_vectors,
             concept_sketches=self._concept_sketches,
             concept_kinds=self._concept_kinds,

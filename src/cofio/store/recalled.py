@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from cofio.text.features import FEATURES
 # The neighbours of one memory that are shown at most; a person has tens of thousands.
 NEIGHBOURS: Final = 200
 _LEVELS: Final = tuple(Level)
+_NOWHERE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 @value
@@ -30,20 +32,33 @@ class Shown:
     metadata: MemoryMetadata
 
 
-def shown_memories(database: Database, memory_ids: Collection[str]) -> Mapping[str, Shown]:
+def shown_memories(database: Database, memory_ids: Set[str]) -> Mapping[str, Shown]:
     """The memories that exist among `memory_ids`, by id, from one state of the truth; reads in the calling thread."""
     found = (shown(row) for row in stored_memories(database, memory_ids))
     return {memory.memory_id: memory for memory in found}
 
 
-def stored_memories(database: Database, memory_ids: Collection[str]) -> list[Sequence[Any]]:
-    """The rows from which `shown` makes memories, of those that exist; reads in the calling thread."""
-    if not memory_ids:
+def stored_memories(
+    database: Database, memory_ids: Set[str], rows: Mapping[str, int] = _NOWHERE
+) -> list[Sequence[Any]]:
+    """What `shown` makes memories of, for those that exist; reads in the calling thread.
+
+    `rows` are the row ids of some of them, as they were: who is found there need not be looked up by id, which costs a page
+    of the file each.
+    """
+    found = _stored(database, [rows[one] for one in memory_ids if one in rows], memory_ids - rows.keys())
+    if lost := rows.keys() & memory_ids - {one[0] for one in found}:
+        found += _stored(database, (), lost)
+    return [one for one in found if one[0] in memory_ids]
+
+
+def _stored(database: Database, rows: Collection[int], memory_ids: Collection[str]) -> list[Sequence[Any]]:
+    if not rows and not memory_ids:
         return []
-    listed = orjson.dumps(sorted(memory_ids)).decode()
-    ((found,),) = database.select(queries.memories_by_id, memory_ids=listed)
-    rows: list[Sequence[Any]] = orjson.loads(found)
-    return rows
+    at, named = (orjson.dumps(sorted(listed)).decode() for listed in (rows, memory_ids))
+    ((found,),) = database.select(queries.memories_at, rows=at, memory_ids=named)
+    stored: list[Sequence[Any]] = orjson.loads(found)
+    return stored
 
 
 async def memory_detail(database: Database, memory_id: str, project: str | None = None) -> MemoryDetail:
@@ -82,7 +97,7 @@ def _neighbour(row: sqlite3.Row) -> Neighbour:
 
 
 def shown(row: Sequence[Any]) -> Shown:
-    """A stored memory as answers show it: a row of `memories_by_id`, or one that begins with its columns.
+    """A stored memory as answers show it: a row of `memories_at`, or one that begins with its columns.
 
     Times are rounded to a microsecond.
     """

@@ -20,13 +20,13 @@ SELECT memory_id, vector FROM memories WHERE meeting = :meeting AND level = 2 OR
 -- name: memory_rowids
 SELECT id, memory_id FROM memories WHERE memory_id IN (SELECT value FROM json_each(:memory_ids));
 
--- name: memories_by_id$
--- Memories with the meeting each belongs to, as answers show them: one JSON array of arrays. Every row that is read gives
+-- name: memories_at$
+-- Memories at these rows, and with these ids, with the meeting each belongs to, as answers show them: one JSON array of arrays. Every row that is read gives
 -- Python's lock away twice, and beside a thread that computes it comes back late; this is one row.
 SELECT json_group_array(json_array(m.memory_id, m.level, m.project, m.position, m.memory_type, m.content, m.speaker,
        m.start_s, m.end_s, m.details, g.meeting_id, g.title, g.date, g.series))
 FROM memories m LEFT JOIN meetings g ON g.id = m.meeting
-WHERE m.memory_id IN (SELECT value FROM json_each(:memory_ids));
+WHERE m.id IN (SELECT value FROM json_each(:rows)) OR m.memory_id IN (SELECT value FROM json_each(:memory_ids));
 
 -- name: memory^
 SELECT m.memory_id, m.level, m.project, m.position, m.memory_type, m.content, m.speaker, m.start_s, m.end_s,
