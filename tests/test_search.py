@@ -149,9 +149,9 @@ async def test_leaving_waits_for_a_question_that_waits_for_the_index(
         monkeypatch.setattr(nearest, "MOST_COMPARED", 3)
         find = runtime.index.search
 
-        async def slowly(*given: Any) -> Any:
+        async def slowly(*given: Any, **named: Any) -> Any:
             await asyncio.sleep(0.8)
-            return await find(*given)
+            return await find(*given, **named)
 
         monkeypatch.setattr(runtime.index, "search", slowly)
         asking = asyncio.create_task(recall(runtime, Question(query="the kiln costs")))

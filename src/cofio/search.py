@@ -14,7 +14,7 @@ import numpy as np
 
 from cofio.errors import VectorStoreUnavailable
 from cofio.graph.csr import MemoryGraph
-from cofio.graph.nearest import MOST_COMPARED, comparable, nearest_nodes
+from cofio.graph.nearest import MOST_COMPARED, comparable, nearest_nodes, nearest_rows
 from cofio.graph.scope import Scope
 from cofio.records import Filters, Float32s, Int32s, Level, Missing
 from cofio.runtime import Runtime
@@ -22,6 +22,9 @@ from cofio.store.pseudonyms import in_pseudonyms
 from cofio.store.vectors import Hit
 
 _NONE: Final = np.empty(0, np.int32)
+# How many times as many episodes the index is asked for: what it finds by a byte a number, the graph compares exactly. Of a
+# million, as many of the fifty nearest are found so as when the index reads whole vectors from its files.
+ASKED: Final = 2
 # What stands in for the index where it does not answer.
 WITHOUT_INDEX: Final = Missing(
     code=VectorStoreUnavailable.code,
@@ -36,7 +39,7 @@ WITHOUT_INDEX: Final = Missing(
 class Search:
     """What is nearest to `vector` (400 dimensions) in `graph` inside `bounds`, of each level in `limits` at most so many.
 
-    `hits` are the episodes that the index found, None where they are compared; `missing` tells if it was asked and did not
+    `hits` are episodes that the index found, in any order, None where they are compared; `missing` tells if it was asked and did not
     answer.
     """
 
@@ -56,9 +59,9 @@ class Search:
         found = dict.fromkeys(Level, _NONE)
         limits = dict(self.limits)
         if self.hits is not None:
-            del limits[Level.EPISODE]
+            limit = limits.pop(Level.EPISODE)
             rows = self.graph.rows_by_id.find([hit.memory_id for hit in self.hits])
-            found[Level.EPISODE] = rows[rows >= 0]
+            found[Level.EPISODE] = nearest_rows(self.graph, rows[rows >= 0], self.vector, limit)
         if limits:
             compared = nearest_nodes(self.graph, self.bounds, self.vector, limits)
             found |= {level: nodes for level, (nodes, _) in compared.items()}
@@ -87,10 +90,11 @@ def needs_no_index(graph: MemoryGraph) -> bool:
 
 
 async def _indexed(runtime: Runtime, filters: Filters, vector: Float32s, limit: int) -> Sequence[Hit] | None:
-    """The episodes that the vector index finds; None where it does not answer."""
+    """The episodes that the vector index finds, `ASKED` times `limit`; None where it does not answer."""
     try:
         async with runtime.breaker.calling(runtime.settings.max_search_wait_s):
-            found = await runtime.index.search(vector, {Level.EPISODE: limit}, in_pseudonyms(filters))
+            limits = {Level.EPISODE: ASKED * limit}
+            found = await runtime.index.search(vector, limits, in_pseudonyms(filters), rescored=False)
         return found[Level.EPISODE]
     except VectorStoreUnavailable:
         return None

@@ -156,14 +156,19 @@ async def test_a_built_index_finds_what_a_scan_finds_with_and_without_filters(tm
             (Filters(project=("borealis",)), few),
             (Filters(date_to=date.fromordinal(738_008)), half),
         ):
-            right = 0
+            right = roughly_right = 0
             for query in queries:
                 scores = np.where(inside, matrix @ query[:384], -np.inf)
                 best = {made[row].memory_id for row in np.argsort(-scores)[:10]}
                 hits = (await index.search(query, {Level.EPISODE: 10}, filters))[Level.EPISODE]
                 right += len(best & {hit.memory_id for hit in hits})
                 assert hits[0].score == pytest.approx(scores.max(), abs=1e-5)
+                roughly = await index.search(query, {Level.EPISODE: 20}, filters, rescored=False)
+                roughly_right += len(best & {hit.memory_id for hit in roughly[Level.EPISODE]})
+                assert roughly[Level.EPISODE][0].score == pytest.approx(scores.max(), abs=0.05)
             assert right >= 0.98 * 10 * len(queries)
+            # By one byte a number the ten nearest are among the first twenty.
+            assert roughly_right >= 0.98 * 10 * len(queries)
 
 
 async def test_a_killed_builder_leaves_the_index_as_it_was_and_is_replaced_later(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ async def measure(bench: Bench) -> Findings:
     folders = {size: await drawn_store(bench, source, size) for size in bench.sizes}
     counts = {size: count_stored(folder) for size, folder in folders.items()}
     with tempfile.TemporaryDirectory() as place:
-        _starts(bench, folders, counts, Path(place), findings)
-        await _questions(bench, source, folders, Path(place), findings)
+        floor = _starts(bench, folders, counts, Path(place), findings)
+        await _questions(bench, source, folders, Path(place), floor, findings)
         stability = await drawn_store(bench, source, bench.effort.stability_memories)
         _stability(bench, source, stability, Path(place), findings)
     findings.settings |= {
@@ -48,8 +48,8 @@ async def measure(bench: Bench) -> Findings:
         "Memories are utterances; contexts and concepts come on top of them. Resident are the service and the process "
         "of its vector index together, pages of mapped files included.",
         "Bytes a memory are what the service holds beyond the same service over an empty store, model included in both.",
-        "The files of the stores are read before, so that the system holds in memory what it just wrote or reads often, as far as "
-        "it has room; rows on disk are those of a database that the system was told to forget.",
+        "The files of the stores are read before they are asked, so that the system holds them in memory, as it does what was just "
+        "written or is read often: pages of files count as resident only then. Rows on disk are those of a database that it was told to forget.",
     ]
     return findings
 
@@ -60,15 +60,17 @@ def _starts(
     counts: dict[int, dict[str, int]],
     place: Path,
     findings: Findings,
-) -> None:
-    """Time from the start of the process to readiness, and what it holds then; kernels are compiled already."""
+) -> Resident:
+    """Time from the start of the process to readiness, and what it holds then; kernels are compiled already.
+
+    Returns what the service holds over an empty store.
+    """
     empty: list[Resident] = []
     for _ in range(bench.effort.starts):
         with serving_cofio(bench.settings, place / "empty", place / "empty.log") as service:
             empty.append(service.resident())
-    floor = float(np.median([one.total for one in empty]))
-    floor_anonymous = float(np.median([one.anonymous for one in empty]))
-    findings.figures["resident, empty store"] = Figure(value=floor / 1e6, unit="MB")
+    floor = _typical(empty)
+    findings.figures["resident, empty store"] = Figure(value=floor.total / 1e6, unit="MB")
     for size, folder in folders.items():
         seconds, held = [], []
         for _ in range(bench.effort.starts):
@@ -76,18 +78,25 @@ def _starts(
                 seconds.append(service.ready_s)
                 held.append(service.resident())
         utterances = counts[size]["L2"]
-        total = float(np.median([one.total for one in held]))
-        anonymous = float(np.median([one.anonymous for one in held]))
+        now = _typical(held)
         findings.figures |= {
             f"start to ready, {size:,} memories": Figure(value=float(np.median(seconds)), unit="s"),
-            f"resident at the start, {size:,} memories": Figure(value=total / 1e6, unit="MB"),
+            f"resident at the start, {size:,} memories": Figure(value=now.total / 1e6, unit="MB"),
             f"bytes a memory at the start, {size:,} memories": Figure(
-                value=(total - floor) / utterances, unit="B"
+                value=(now.total - floor.total) / utterances, unit="B"
             ),
             f"bytes a memory at the start, without file pages, {size:,} memories": Figure(
-                value=(anonymous - floor_anonymous) / utterances, unit="B"
+                value=(now.anonymous - floor.anonymous) / utterances, unit="B"
             ),
         }
+    return floor
+
+
+def _typical(held: Sequence[Resident]) -> Resident:
+    return Resident(
+        total=int(np.median([one.total for one in held])),
+        anonymous=int(np.median([one.anonymous for one in held])),
+    )
 
 
 def _read(folder: Path) -> None:
@@ -109,7 +118,7 @@ def _forget(file: Path) -> None:
 
 
 async def _questions(
-    bench: Bench, source: Source, folders: dict[int, Path], place: Path, findings: Findings
+    bench: Bench, source: Source, folders: dict[int, Path], place: Path, floor: Resident, findings: Findings
 ) -> None:
     """The p50 of a question never asked before, of each size, what the service holds after these, and how long it takes to
     tell how it is."""
@@ -128,13 +137,18 @@ async def _questions(
             contenders.append(Contender(name=_name(size), call=_asking(connections[size], source.questions)))
             asked_how_they_are.append(Contender(name=_name(size), call=_asking_health(connections[size])))
         seconds = await interleave(contenders, rounds=rounds, warm_up=WARM_UP)
-        smallest, floor = min(folders), findings.figures["resident, empty store"].value
+        smallest = min(folders)
         findings.add_times("query over HTTP", seconds, ours=_name(smallest))
         for size in folders:
-            held = services[size].resident().total / 1e6
-            findings.figures[f"bytes a memory after {rounds} questions, {size:,} memories"] = Figure(
-                value=(held - floor) * 1e6 / max(size, 1), unit="B"
-            )
+            held = services[size].resident()
+            findings.figures |= {
+                f"bytes a memory after {rounds} questions, {size:,} memories": Figure(
+                    value=(held.total - floor.total) / max(size, 1), unit="B"
+                ),
+                f"bytes a memory after {rounds} questions, without file pages, {size:,} memories": Figure(
+                    value=(held.anonymous - floor.anonymous) / max(size, 1), unit="B"
+                ),
+            }
             if size != smallest:
                 del findings.ratios[f"query over HTTP: {_name(size)}"]
                 findings.ratios[f"p50 of {size:,} by {smallest:,} memories"] = ratio(

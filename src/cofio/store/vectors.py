@@ -53,12 +53,13 @@ class Hnsw:
 
 # The fewer and broader a level's memories, the denser its graph. `ef` was measured over 100,000 turns indexed in two
 # steps with `m` 16 and `ef_construct` 200, recall@10 against a scan: 64 .985, 128 .993, 200 .998, 400 .998; the time
-# goes from .24 to .5 ms a search between 64 and 200 (docs/decisions/0006-index-beside.md).
+# goes from .24 to .5 ms a search between 64 and 200 (docs/decisions/0006-index-beside.md). Over a million that came meeting by
+# meeting: 200 .85, 400 .91, 800 .96, in 2.0, 3.1 and 3.4 ms; of fewer than 150,000 no question asks the index for episodes.
 HNSW: Final[Mapping[Level, Hnsw]] = MappingProxyType(
     {
         Level.CONCEPT: Hnsw(m=32, ef_construct=400, ef=200),
         Level.CONTEXT: Hnsw(m=24, ef_construct=300, ef=200),
-        Level.EPISODE: Hnsw(m=16, ef_construct=200, ef=200),
+        Level.EPISODE: Hnsw(m=16, ef_construct=200, ef=800),
     }
 )
 
@@ -169,11 +170,12 @@ class VectorIndex(Protocol):
         ...
 
     async def search(
-        self, vector: Float32s, limits: Mapping[Level, int], filters: Filters
+        self, vector: Float32s, limits: Mapping[Level, int], filters: Filters, *, rescored: bool = True
     ) -> Mapping[Level, list[Hit]]:
         """The best hits of each level in `limits`, at most so many, best first, ties by id.
 
-        Scores are exact. Among points that are not indexed (see `coverage`) no better one is missed; among
+        Scores are exact, unless they need not be `rescored`: then an engine may leave them, and what is best by them, as its
+        index has them, some hundredths off, and read no vector from its files. Among points that are not indexed (see `coverage`) no better one is missed; among
         indexed ones a few may be: of the ten best, on average, at most one or two in a hundred. `filters.level` is not looked at: a level that is not in `limits` is not searched.
         """
         ...

@@ -175,7 +175,7 @@ class EdgeIndex:
             await self._write(child.Delete(collection=COLLECTIONS[level], ids=ids))
 
     async def search(
-        self, vector: Float32s, limits: Mapping[Level, int], filters: Filters
+        self, vector: Float32s, limits: Mapping[Level, int], filters: Filters, *, rescored: bool = True
     ) -> Mapping[Level, list[Hit]]:
         wanted = checked_limits(limits)
         given = conditions(filters)
@@ -186,6 +186,7 @@ class EdgeIndex:
             date_field=DATE_FIELD,
             first=given.first,
             last=given.last,
+            rescored=rescored,
         )
         found = cast("list[list[tuple[str, float]]]", await self._ask(request))
         return {

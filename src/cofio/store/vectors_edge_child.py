@@ -117,7 +117,7 @@ class Search:
     """Search several collections. Answer: a list of (id, score) for each of `limits`, in its order.
 
     `keywords` are pairs of a field and the values of which one must match; `first` and `last` bound
-    `date_field`, inclusive.
+    `date_field`, inclusive. Scores that are not `rescored` are those of the graph's own numbers.
     """
 
     vector: bytes
@@ -126,6 +126,7 @@ class Search:
     date_field: str
     first: int | None
     last: int | None
+    rescored: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +247,10 @@ class _Shards:
     def search(self, request: Search) -> list[list[tuple[str, float]]]:
         vector = cast("list[float]", memoryview(request.vector).cast("f").tolist())
         filter_ = _filter(request)
-        return [self._best(name, vector, limit, filter_) for name, limit in request.limits]
+        return [
+            self._best(name, vector, limit, filter_, rescored=request.rescored)
+            for name, limit in request.limits
+        ]
 
     def count(self) -> list[int]:
         return [shard.count(CountRequest(exact=True)) for shard in self._shards.values()]
@@ -320,10 +324,10 @@ class _Shards:
                 shard.update(UpdateOperation.create_field_index(name, schema))
 
     def _best(
-        self, name: str, vector: list[float], limit: int, filter_: Filter | None
+        self, name: str, vector: list[float], limit: int, filter_: Filter | None, *, rescored: bool
     ) -> list[tuple[str, float]]:
         shard = self._shards[name]
-        params = _params(self._collections[name], filtered=filter_ is not None)
+        params = _params(self._collections[name], filtered=filter_ is not None, rescored=rescored)
         asked = limit + SLACK
         while True:
             query = QueryRequest(
@@ -335,7 +339,7 @@ class _Shards:
                 with_vector=False,
             )
             hits = shard.query(query)
-            if settled([hit.score for hit in hits], limit, asked):
+            if not rescored or settled([hit.score for hit in hits], limit, asked):
                 return cut([(str(hit.id), hit.score) for hit in hits], limit)
             asked = min(asked * GROWTH, MOST)
 
@@ -385,15 +389,15 @@ def _config(request: Open, collection: Collection) -> EdgeConfig:
     )
 
 
-def _params(collection: Collection, *, filtered: bool) -> SearchParams:
-    """How a graph is walked: the best are scored again with whole vectors, so that scores are exact.
+def _params(collection: Collection, *, filtered: bool, rescored: bool) -> SearchParams:
+    """How a graph is walked: if `rescored`, the best are scored again with whole vectors, so that scores are exact.
 
     Where a filter keeps few, the graph falls apart into islands; ACORN also looks at the neighbours of neighbours
     that the filter dropped (recall@10 with a quarter kept: .83 without, .999 with it).
     """
     return SearchParams(
         hnsw_ef=collection.ef,
-        quantization=QuantizationSearchParams(rescore=True),
+        quantization=QuantizationSearchParams(rescore=rescored),
         acorn=AcornSearchParams(enable=True, max_selectivity=1.0) if filtered else None,
     )
 

@@ -99,7 +99,7 @@ class ServerIndex:
                 await self._client.delete(COLLECTIONS[level], models.PointIdsList(points=ids), wait=True)
 
     async def search(
-        self, vector: Float32s, limits: Mapping[Level, int], filters: Filters
+        self, vector: Float32s, limits: Mapping[Level, int], filters: Filters, *, rescored: bool = True
     ) -> Mapping[Level, list[Hit]]:
         wanted = checked_limits(limits)
         numbers = checked_query(vector).tolist()
