@@ -167,3 +167,18 @@ def test_a_damaged_snapshot_is_no_snapshot(ledger: Ledger, tmp_path: Path, harm:
     else:
         path.unlink()
     assert snapshot.saved_version(path) is None or snapshot.load(path) is None
+
+
+def test_a_concept_is_called_what_its_newest_label_says(ledger: Ledger) -> None:
+    ledger.set_concepts([_concept(KILN, "rotary kiln", [])], gone=())
+    ledger.set_concepts([_concept(KILN, "rotary furnace of Leith", [])], gone=())
+    graph = ledger.graph(2)
+    kiln = graph.concept_of_memory[KILN]
+    assert graph.concepts[kiln].label == "rotary furnace of Leith"
+    held = {
+        stem: list(graph.concepts_of_stem[stem]).count(kiln) for stem in stems("rotary kiln furnace Leith")
+    }
+    assert sorted(held.values()) == [0, 1, 1, 1]  # the kiln is a furnace now, and nothing is counted twice
+    assert graph.concept_stems[kiln] == len(graph.concepts[kiln].stems) == 3
+    again = Ledger.of(ledger.state()).graph(2)
+    assert again.concept_stems.tolist() == graph.concept_stems.tolist()
