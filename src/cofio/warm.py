@@ -60,7 +60,8 @@ def _ask(graph: MemoryGraph, question: Question) -> None:
     nearest_nodes(graph, bounds, steered, limits)
     lexical = lexical_seeds(graph, bounds, cue.stems)
     nearest = Nearest(rows=rows, outside=rows, concepts=concepts - graph.first_concept)
-    find(graph, bounds, outside, cue, lexical, vector, nearest, question)
+    findings = find(graph, bounds, outside, cue, lexical, vector, nearest, question)
+    graph.memory_ids(findings.shown)
 
 
 def _remember() -> None:
