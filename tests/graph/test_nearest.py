@@ -12,7 +12,7 @@ from cofio.graph.ids import written
 from cofio.graph.ledger import Ledger, compact
 from cofio.graph.nearest import comparable, nearest_nodes
 from cofio.graph.scope import Scope, scope
-from cofio.graph.sketches import sketched
+from cofio.graph.sketches import SKETCH_WORDS, sketched
 from cofio.records import SEMANTIC_DIMENSIONS, ConceptKind, Filters, Float32s, Int32s, Level, MemoryType
 
 
@@ -57,6 +57,11 @@ def _bits(graph: MemoryGraph, rows: Int32s, vector: Float32s) -> Int32s:
     """In how many signs the rows differ from the question."""
     signs = graph.vectors[rows, :SEMANTIC_DIMENSIONS] > 0
     return np.asarray((signs != (vector[:SEMANTIC_DIMENSIONS] > 0)).sum(axis=1), np.int32)
+
+
+def test_a_question_is_sketched_as_memories_are() -> None:
+    for vector in vectors(np.random.default_rng(7), 20).astype(np.float32):
+        assert (kernels.sketch_of(vector, SKETCH_WORDS) == sketched(vector[None])[0]).all()
 
 
 def test_sketches_differ_in_as_many_bits_as_the_signs_do(graph: MemoryGraph) -> None:

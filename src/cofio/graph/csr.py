@@ -189,6 +189,21 @@ class MemoryGraph:
         return np.concatenate((self.meeting_of_row, self.context_meeting))
 
     @cached_property
+    def everybody(self) -> Bools:
+        """That every speaker counts, as a scope tells it: (speakers+1,) by number + 1."""
+        return np.ones(len(self.lexicons.speakers) + 1, np.bool_)
+
+    @cached_property
+    def living_contexts(self) -> Bools:
+        """Which contexts are of a living meeting: (c,)."""
+        return np.asarray(self.alive[self.context_meeting])
+
+    @cached_property
+    def mentioned(self) -> Bools:
+        """Which concepts are alive, mentioned in some meeting: (p,)."""
+        return self.concept_start[1:] > self.concept_start[:-1]
+
+    @cached_property
     def rows_of_name(self) -> tuple[Int64s, Int64s, Int32s]:
         """(keys, start, rows): the rare names of the documents, and the rows that hold each."""
         order = np.lexsort((self.name_rows, self.name_keys))

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cofio.graph import kernels
 from cofio.records import Bools, Int32s
 
-# Where the 32 digits of an id stand among its 36 characters.
-_DIGITS: Final = [i for i in range(36) if i not in (8, 13, 18, 23)]
+CHARACTERS: Final = 36  # of an id
 
 Ids = NDArray[np.uint64]  # (n, 2): the high and the low half of each uuid
 
@@ -25,10 +25,10 @@ def packed(memory_ids: Sequence[str]) -> Ids:
 
 def written(ids: Ids) -> list[str]:
     """The ids as they were given."""
-    text = np.full((len(ids), 36), ord("-"), np.uint8)
-    text[:, _DIGITS] = np.frombuffer(ids.astype(">u8").tobytes().hex().encode(), np.uint8).reshape(-1, 32)
+    text = np.empty((len(ids), CHARACTERS), np.uint8)
+    kernels.write_ids(ids, text)
     joined = text.tobytes().decode()
-    return [joined[at : at + 36] for at in range(0, len(joined), 36)]
+    return [joined[at : at + CHARACTERS] for at in range(0, len(joined), CHARACTERS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,16 @@ def _ones(word):
 
 
 @njit(cache=True, nogil=True)
+def sketch_of(vector, words):
+    """The sketch of one vector, as `cofio.graph.sketches` makes them of many: of each byte the first sign is the highest bit."""
+    sketch = np.zeros(words, np.uint64)
+    for d in range(64 * words):
+        if vector[d] > 0:
+            sketch[d // 64] |= np.uint64(1) << np.uint64(d % 64 // 8 * 8 + 7 - d % 8)
+    return sketch
+
+
+@njit(cache=True, nogil=True)
 def sketch_steps(sketch, sketches, meetings, meeting_rows, steps):
     """`steps[i]` becomes the number of bits in which `sketch` differs from that of the i-th row of the meetings."""
     # Word by word and meeting by meeting, so that the compiler takes eight rows at once.
@@ -847,6 +857,20 @@ def ids_of(nodes, ids, context_ids, concept_ids, out):
 
 
 @njit(cache=True, nogil=True)
+def write_ids(ids, out):
+    """`out[i]` (36,) become the characters of `ids[i]`: 32 digits, and the hyphens of a uuid."""
+    for i in range(ids.shape[0]):
+        at = 0
+        for digit in range(32):
+            if digit == 8 or digit == 12 or digit == 16 or digit == 20:
+                out[i, at] = 45
+                at += 1
+            value = (ids[i, digit // 16] >> np.uint64(60 - digit % 16 * 4)) & np.uint64(15)
+            out[i, at] = value + np.uint64(48 if value < 10 else 87)
+            at += 1
+
+
+@njit(cache=True, nogil=True)
 def _lower(node, other, ids, context_ids, concept_ids):
     """Whether the memory id of `node` is lower than that of the other."""
     for half in range(2):
@@ -885,19 +909,24 @@ def best_places(scores, nodes, ids, context_ids, concept_ids, places):
 
 @njit(cache=True, nogil=True)
 def nearest(
-    sketch, query, sketches, vectors, meetings, meeting_rows, inside, least, share, full, count, steps, first,
+    vector, sketches, vectors, meetings, meeting_rows, inside, least, share, full, count, steps, first,
     ids, context_ids, concept_ids, limit,
 ):  # fmt: skip
     """(nodes, inner products) of the best `limit` rows of the meetings, at least one, best first; `first` is the node of row 0.
 
     Of the rows that are `inside` (each of them if that is empty), those are looked at whose sketches differ least from
-    the query's `sketch`, as many as `_rows_within` says, and of these about `full` compared, whose signs promise most.
-    A query that is longer than a sketch has bits is steered: `steered_steps` say who is looked at, and all are compared.
+    that of the query's `vector`, as many as `_rows_within` says, and of these about `full` compared, whose signs promise
+    most. A vector with weights behind its semantic numbers is steered: `steered_steps` say who is looked at, and all are
+    compared.
     """
-    sketch_steps(sketch, sketches, meetings, meeting_rows, steps)
-    steered = query.size > 64 * sketch.size
+    sketch_steps(sketch_of(vector, sketches.shape[1]), sketches, meetings, meeting_rows, steps)
+    semantic = 64 * sketches.shape[1]
+    steered = False
+    for weight in vector[semantic:]:
+        steered |= weight != 0.0
+    query = vector if steered else vector[:semantic]
     if steered:
-        steered_steps(query[64 * sketch.size :], vectors, meetings, meeting_rows, count, steps)
+        steered_steps(vector[semantic:], vectors, meetings, meeting_rows, count, steps)
     if inside.size:
         for i in range(steps.size):
             if not inside[i]:
@@ -945,17 +974,13 @@ def best_sums(keys, values, most, key, total):
 def mentioned(
     concepts, concept_start, concept_rows, concept_projects, meeting_of_row, in_scope, projects, out
 ):
-    """`out[i]` becomes whether a row of a meeting in scope mentions `concepts[i]`; without `projects` every meeting is in
-    scope, with them all meetings in scope, and all that mention one concept, are of one that is set.
+    """`out[i]` becomes whether a row of a meeting in scope mentions `concepts[i]`. All meetings in scope are of `projects`
+    that are set, and all that mention one concept are of its own.
     """
     for i in range(concepts.size):
-        begin, end = concept_start[concepts[i]], concept_start[concepts[i] + 1]
-        if projects.size == 0:
-            out[i] = end > begin
-            continue
         out[i] = False
         if projects[concept_projects[concepts[i]]]:
-            for p in range(begin, end):
+            for p in range(concept_start[concepts[i]], concept_start[concepts[i] + 1]):
                 if in_scope[meeting_of_row[concept_rows[p]]]:
                     out[i] = True
                     break

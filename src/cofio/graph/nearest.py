@@ -12,7 +12,7 @@ from cofio.graph.best import best
 from cofio.graph.blocks import TYPE_CODES, TYPE_OF_KIND, Int16s
 from cofio.graph.csr import MemoryGraph
 from cofio.graph.scope import Scope
-from cofio.graph.sketches import Sketches, sketched
+from cofio.graph.sketches import Sketches
 from cofio.records import SEMANTIC_DIMENSIONS, Bools, Float32s, Int32s, Int64s, Level, MemoryType, value
 
 # Episodes whose sketches one question may compare: beyond, the vector index is faster (docs/decisions/0014).
@@ -65,9 +65,6 @@ def nearest_nodes(
     `MOST_COMPARED` episodes those are looked at whose meetings' centroids are nearest.
     """
     vector = np.ascontiguousarray(vector, np.float32)
-    sketch = sketched(vector[None])[0]
-    steered = bool(vector[SEMANTIC_DIMENSIONS:].any())
-    query = vector if steered else vector[:SEMANTIC_DIMENSIONS]
     found: dict[Level, tuple[Int32s, Float32s]] = {}
     with graph.scratch.borrow(graph.nodes) as scratch:
         steps = scratch.parent.view(np.uint16)
@@ -76,8 +73,7 @@ def nearest_nodes(
             # By shares of what is inside: what else there is must not show in what is found.
             weighed, full = max(WEIGHED_LEAST, WEIGHED_EACH * limit), max(FULL_LEAST, FULL_EACH * limit)
             found[level] = kernels.nearest(
-                sketch, query, compared.sketches, compared.vectors, compared.parts, compared.starts,
-                compared.inside, weighed, WEIGHED_SHARE, full, STEPS, steps[: compared.size],
+                vector, compared.sketches, compared.vectors, compared.parts, compared.starts, compared.inside, weighed, WEIGHED_SHARE, full, STEPS, steps[: compared.size],
                 np.int32(compared.first), graph.ids, graph.context_ids, graph.concept_ids, limit,
             )  # fmt: skip
     return found
@@ -95,7 +91,7 @@ def _episodes(graph: MemoryGraph, bounds: Scope, vector: Float32s) -> _Compared:
     if size > MOST_COMPARED:
         parts, size = _nearest_meetings(graph, parts, vector[:SEMANTIC_DIMENSIONS])
     inside = _ALL
-    if not (bounds.speakers.all() and bounds.types.all()):
+    if bounds.some_speakers or bounds.some_types:
         inside = np.empty(size, np.bool_)
         kernels.spoken(
             parts, graph.meeting_rows, graph.speakers, graph.types, bounds.speakers, bounds.types, inside
@@ -112,8 +108,9 @@ def _episodes(graph: MemoryGraph, bounds: Scope, vector: Float32s) -> _Compared:
 
 
 def _contexts(graph: MemoryGraph, bounds: Scope, _: Float32s) -> _Compared:
-    some = bounds.types[TYPE_CODES[MemoryType.CONTEXT]] and bounds.speakers.all()
+    some = bounds.types[TYPE_CODES[MemoryType.CONTEXT]] and not bounds.some_speakers
     size = len(graph.context_vectors) if some else 0
+    inside = graph.living_contexts if bounds.whole(graph) else bounds.meetings[graph.context_meeting]
     return _Compared(
         vectors=graph.context_vectors,
         sketches=graph.context_sketches,
@@ -121,15 +118,18 @@ def _contexts(graph: MemoryGraph, bounds: Scope, _: Float32s) -> _Compared:
         parts=_ONE_PART,
         starts=np.array((0, size), np.int64),
         size=size,
-        inside=bounds.meetings[graph.context_meeting[:size]],
+        inside=inside[:size],
     )
 
 
 def _concepts(graph: MemoryGraph, bounds: Scope, _: Float32s) -> _Compared:
-    size = len(graph.concept_vectors) if bounds.speakers.all() else 0
-    inside = bounds.mentions(graph, np.arange(size, dtype=np.int32))
-    if not bounds.types.all():
-        inside &= bounds.types[TYPE_OF_KIND[graph.concept_kinds[:size]]]
+    size = 0 if bounds.some_speakers else len(graph.concept_vectors)
+    if bounds.whole(graph):
+        inside = graph.mentioned
+    else:
+        inside = bounds.mentions(graph, np.arange(size, dtype=np.int32))
+    if bounds.some_types:
+        inside = inside[:size] & bounds.types[TYPE_OF_KIND[graph.concept_kinds[:size]]]
     return _Compared(
         vectors=graph.concept_vectors,
         sketches=graph.concept_sketches,
@@ -137,7 +137,7 @@ def _concepts(graph: MemoryGraph, bounds: Scope, _: Float32s) -> _Compared:
         parts=_ONE_PART,
         starts=np.array((0, size), np.int64),
         size=size,
-        inside=inside,
+        inside=inside[:size],
     )
 
 

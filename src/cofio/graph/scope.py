@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from cofio.graph import kernels
 from cofio.graph.blocks import TYPE_CODES
 from cofio.graph.csr import MemoryGraph
 from cofio.records import Bools, Filters, Int32s
+
+_EVERY_TYPE: Final = np.ones(len(TYPE_CODES), np.bool_)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,12 @@ class Scope:
     meetings: Bools
     speakers: Bools  # (speakers+1,) by number + 1: place 0 is for nobody
     types: Bools  # (types,)
+    some_speakers: bool  # whether `speakers` may leave anybody out
+    some_types: bool
+
+    def whole(self, graph: MemoryGraph) -> bool:
+        """Whether all meetings are inside because no filter bounds them."""
+        return self.meetings is graph.alive
 
     def passes(self, graph: MemoryGraph, rows: Int32s) -> Bools:
         """Which of `rows` may be returned."""
@@ -35,10 +44,10 @@ class Scope:
 
     def mentions(self, graph: MemoryGraph, concepts: Int32s) -> Bools:
         """Which of `concepts` are alive and mentioned in a meeting of the scope."""
-        projects = np.zeros(0, np.bool_)
-        if not np.array_equal(self.meetings, graph.alive):
-            projects = np.zeros(len(graph.lexicons.projects), np.bool_)
-            projects[graph.meeting_project[self.meetings]] = True
+        if self.whole(graph):
+            return np.asarray(graph.mentioned[concepts])
+        projects = np.zeros(len(graph.lexicons.projects), np.bool_)
+        projects[graph.meeting_project[self.meetings]] = True
         out = np.empty(concepts.size, np.bool_)
         kernels.mentioned(
             concepts, graph.concept_start, graph.concept_rows, graph.concept_projects, graph.meeting_of_row, self.meetings,
@@ -64,16 +73,21 @@ def scope(graph: MemoryGraph, filters: Filters) -> Scope:
     if filters.date_to is not None:
         day = graph.meeting_day
         meetings = meetings & (day > 0) & (day <= filters.date_to.toordinal())
-    speakers = np.ones(len(graph.lexicons.speakers) + 1, np.bool_)
+    speakers, types = graph.everybody, _EVERY_TYPE
     if filters.speaker:
-        speakers[:] = False
+        speakers = np.zeros_like(speakers)
         found = (graph.lexicons.speakers.find(name) for name in filters.speaker)
         speakers[[number + 1 for number in found if 0 <= number < speakers.size - 1]] = True
-    types = np.ones(len(TYPE_CODES), np.bool_)
     if filters.memory_type:
-        types[:] = False
+        types = np.zeros_like(types)
         types[[TYPE_CODES[kind] for kind in filters.memory_type]] = True
-    return Scope(meetings=meetings, speakers=speakers, types=types)
+    return Scope(
+        meetings=meetings,
+        speakers=speakers,
+        types=types,
+        some_speakers=bool(filters.speaker),
+        some_types=bool(filters.memory_type),
+    )
 
 
 def _named(numbers: Int32s, find: Callable[[str], int], names: Iterable[str]) -> Bools:
