@@ -8,6 +8,9 @@ start, size, count, turns, most (`cofio.graph.blocks`); `term_pair[term_start[t]
 term t, ascending by meeting. Vectors are fixed-point (`VECTOR_SCALE`).
 
 Scratch arrays come in zeroed and are left zeroed, except where a docstring says otherwise.
+
+All are in this one file, as Numba's cache on disk compiles a function anew where its own file has changed, and not where
+that of a function which it calls has.
 """
 
 from __future__ import annotations

@@ -124,12 +124,16 @@ class Ledger:
         ledger._concept_kinds = np.array([KIND_CODES[head.kind] for head in state.concepts], np.int8)
         ledger._concept_projects = np.array([head.project for head in state.concepts], np.int32)
         ledger._concept_stems = np.array([len(head.stems) for head in state.concepts], np.int32)
-        meeting_of_row, speakers = (state.columns[name] for name in ("meeting_of_row", "speakers"))
-        spoke = np.unique(np.stack((meeting_of_row, speakers), axis=1), axis=0)
-        start = np.searchsorted(spoke[:, 0], np.arange(len(state.heads) + 1))
+        # Meeting and speaker in one number: pairs of numbers take ten times as long to sort.
+        each = len(ledger.lexicons.speakers) + 1  # place 0 is for nobody
+        spoke = np.unique(
+            state.columns["meeting_of_row"].astype(np.int64) * each + state.columns["speakers"] + 1
+        )
+        start = np.searchsorted(spoke, each * np.arange(len(state.heads) + 1))
+        speakers = spoke % each - 1
         for number in np.flatnonzero(state.alive).tolist():
             ledger._enter_meeting(
-                number, state.heads[number], spoke[start[number] : start[number + 1], 1].tolist()
+                number, state.heads[number], speakers[start[number] : start[number + 1]].tolist()
             )
         for number in np.flatnonzero(state.concept_alive).tolist():
             ledger._enter_concept(number, state.concepts[number])
