@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -131,7 +131,7 @@ class Guard:
                 "Make a key with `cofio keys create`, or set allow_anonymous."
             )
         # A page can make its own name lead here (DNS rebinding); the browser still says which name it asked.
-        if host and not is_loopback(_name(host)):
+        if host and not _names_this_machine(host):
             raise Forbidden(
                 "This service has no keys, so it answers to the names of this machine alone (127.0.0.1, localhost). "
                 "Make a key with `cofio keys create`, or set allow_anonymous."
@@ -146,12 +146,13 @@ def _place(origin: str) -> str | None:
         return None
 
 
-def _name(host: str) -> str:
-    """The name in a `Host` header, without its port; empty for one that is malformed."""
+@lru_cache(maxsize=64)
+def _names_this_machine(host: str) -> bool:
+    """Whether the name in a `Host` header, without its port, is reached from this machine alone; not if it is malformed."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:
-        return ""
+        return False
 
 
 def _credential(headers: Sequence[tuple[bytes, bytes]]) -> str:
